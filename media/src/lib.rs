@@ -1,0 +1,1 @@
+//! RTP, RTCP, SDP, codecs and play-out, sans-IO.

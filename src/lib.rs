@@ -1,0 +1,2 @@
+//! The daemon: see `docs/architecture.md` for the map.
+pub mod call;

@@ -1,0 +1,2 @@
+//! Commands and wiring.
+fn main() {}
