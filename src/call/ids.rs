@@ -18,6 +18,9 @@ pub struct CallId(ulid::Ulid);
 pub struct NotACallId;
 
 impl CallId {
+    /// No call's id.
+    pub(super) const NOBODY: Self = Self(ulid::Ulid(0));
+
     /// A new id: the wall clock for the order, 80 bits of chance against guessing.
     pub fn new(wall: SystemTime, chance: &mut impl RngCore) -> Self {
         let ms = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();

@@ -1,14 +1,29 @@
 //! Decides: admission, routing, modes, legs, transfer, timers, events. Pure.
+//!
+//! The exchange owns the SIP endpoint and every call; shells hand it datagrams, commands and facts and carry out
+//! its outputs. What a call object, an event or an engine command looks like is defined here too, since
+//! everyone above speaks of calls in these words.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 mod clock;
+mod command;
 mod context;
+mod engine;
 mod event;
 mod ids;
+mod record;
 mod view;
 
 pub use clock::{Timestamp, WallClock};
+pub use command::{
+    Answer, AnsweringMachine, Command, CommandError, OnFailure, OnMachine, PlaceCall, Platform, RecordMode,
+    TransferCall, TransferStyle, TransferTarget, WrapUp,
+};
 pub use context::Context;
+pub use engine::{
+    Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferState, TransferStep,
+};
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
+pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};

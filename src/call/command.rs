@@ -1,0 +1,328 @@
+//! What the API asks of the calls, and what it is answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::Context;
+use super::ids::{CallId, ProviderKey, TenantId};
+use super::record::{CallRecord, Idempotency};
+use super::view::{CallView, Mode};
+
+/// An order from outside. Answered once, by [`Answer`].
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// `POST …/calls`.
+    Place {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The provider in the path.
+        provider: ProviderKey,
+        /// The body.
+        call: Box<PlaceCall>,
+        /// The `Idempotency-Key`.
+        idempotency: Option<Idempotency>,
+    },
+    /// `POST …/transfer`.
+    Transfer {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The provider in the path.
+        provider: ProviderKey,
+        /// The body.
+        transfer: Box<TransferCall>,
+    },
+    /// `POST …/wrap-up`.
+    WrapUp {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The provider in the path.
+        provider: ProviderKey,
+        /// The body.
+        wrap_up: WrapUp,
+    },
+    /// `POST /api/calls/{call_id}/dtmf`.
+    SendDtmf {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The call.
+        call: CallId,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digits: String,
+    },
+}
+
+/// The body of `POST …/calls` (CONTRACT §1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceCall {
+    /// E.164, a SIP URI, or what the provider dials.
+    pub to: String,
+    /// Calling number or URI; the trunk's own when not given.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Rides along every leg, transfer and event.
+    #[serde(default)]
+    pub context: Context,
+    /// Who owns the conversation; the provider's default when not given.
+    #[serde(default)]
+    pub mode: Option<Mode>,
+    /// Which engine; the provider's default when not given.
+    #[serde(default)]
+    pub engine: Option<String>,
+    /// How long it may ring, 1–600 seconds.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 600)]
+    pub ring_timeout_sec: Option<u32>,
+    /// How long it may last, 1–86,400 seconds.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 86_400)]
+    pub max_duration_sec: Option<u32>,
+    /// What to do about machines.
+    #[serde(default)]
+    pub answering_machine: Option<AnsweringMachine>,
+    /// Whether to record.
+    #[serde(default)]
+    pub record: Option<RecordMode>,
+    /// Where this call's events go instead of the provider's URL.
+    #[serde(default)]
+    pub webhook_url: Option<String>,
+    /// Identifiers a platform needs.
+    #[serde(default)]
+    pub platform: Option<Platform>,
+    /// Extra SIP headers; names begin with `X-`.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// What to do about answering machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnsweringMachine {
+    /// Whether to tell people and machines apart.
+    pub detect: bool,
+    /// When it is a machine.
+    #[serde(default)]
+    pub on_machine: OnMachine,
+}
+
+/// When a machine answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMachine {
+    /// End the call.
+    HangUp,
+    /// Wait for the beep.
+    LeaveMessage,
+    /// As if it were a person.
+    #[default]
+    Continue,
+}
+
+/// Whether and how to record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordMode {
+    /// Not.
+    #[default]
+    Off,
+    /// Both sides in one channel.
+    Mixed,
+    /// A channel a side.
+    Stereo,
+}
+
+/// Identifiers a platform needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// Webex, Genesys.
+    #[serde(default)]
+    pub entry_point_id: Option<String>,
+    /// Genesys, Connect.
+    #[serde(default)]
+    pub flow_id: Option<String>,
+    /// Any contact centre.
+    #[serde(default)]
+    pub queue_id: Option<String>,
+    /// Any contact centre.
+    #[serde(default)]
+    pub agent_id: Option<String>,
+}
+
+/// The body of `POST …/transfer`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferCall {
+    /// Which call.
+    #[schema(value_type = String)]
+    pub call_id: CallId,
+    /// To whom.
+    pub to: TransferTarget,
+    /// How.
+    #[serde(default)]
+    pub style: TransferStyle,
+    /// Free text, in the timeline and the REFER.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Whispered to the human before they are joined.
+    #[serde(default)]
+    pub announce: Option<String>,
+    /// When no target takes the caller.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// Further targets, in order.
+    #[serde(default)]
+    pub then: Vec<TransferTarget>,
+    /// Let the engine assist afterwards.
+    #[serde(default)]
+    pub assist_after: bool,
+    /// Merged into the call's context.
+    #[serde(default)]
+    pub context: Option<Context>,
+}
+
+/// To whom: exactly one of the fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransferTarget {
+    /// E.164 or what the provider dials.
+    #[serde(default)]
+    pub number: Option<String>,
+    /// `sip:` or `sips:`.
+    #[serde(default)]
+    pub sip_uri: Option<String>,
+    /// A platform's queue.
+    #[serde(default)]
+    pub queue_id: Option<String>,
+    /// A platform's agent.
+    #[serde(default)]
+    pub agent_id: Option<String>,
+    /// A platform's entry point.
+    #[serde(default)]
+    pub entry_point_id: Option<String>,
+    /// A platform's flow.
+    #[serde(default)]
+    pub flow_id: Option<String>,
+}
+
+/// How to hand over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferStyle {
+    /// REFER and let go.
+    Blind,
+    /// Talk first.
+    Attended,
+    /// Through a leg of ours.
+    Bridge,
+    /// What works.
+    #[default]
+    Auto,
+}
+
+/// When a transfer fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The engine takes the caller back.
+    #[default]
+    ReturnToAi,
+    /// The next of `then`.
+    Next,
+    /// End the call.
+    HangUp,
+}
+
+/// The body of `POST …/wrap-up`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrapUp {
+    /// Which call.
+    #[schema(value_type = String)]
+    pub call_id: CallId,
+    /// What came of it.
+    pub disposition: String,
+    /// Free text.
+    #[serde(default)]
+    pub notes: Option<String>,
+}
+
+/// What a command is answered.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// The call is on its way; or, the key being known, has been since then.
+    Placed(Arc<CallRecord>),
+    /// Under way; the outcome comes as events.
+    Accepted,
+    /// Set; the call as it is now.
+    WrappedUp(Box<CallView>),
+    /// Nothing was done.
+    Refused(CommandError),
+}
+
+/// Why a command was refused. The codes are part of the API (`docs/errors.md`).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Another tenant's calls are unknown too.
+    #[error("there is no such call")]
+    CallNotFound,
+    /// Too late.
+    #[error("the call has already ended")]
+    CallAlreadyEnded,
+    /// Too early.
+    #[error("the call has not been answered yet")]
+    CallNotAnswered,
+    /// Not the token's provider.
+    #[error("there is no such provider")]
+    ProviderNotFound,
+    /// The trunk has no target.
+    #[error("the provider is inbound only: its trunk has no `target`")]
+    ProviderInboundOnly,
+    /// Not configured.
+    #[error("there is no engine `{name}`")]
+    EngineNotFound {
+        /// As asked.
+        name: String,
+        /// The configured one that is nearest.
+        nearest: Option<String>,
+    },
+    /// None asked for and no default.
+    #[error("name an `engine`: the provider has no default one")]
+    EngineMissing,
+    /// A field's value cannot be used.
+    #[error("`{field}`: {problem}")]
+    Invalid {
+        /// Path of the field, dots between.
+        field: &'static str,
+        /// What is wrong and what to write instead.
+        problem: String,
+    },
+    /// Not built, or not possible with this provider.
+    #[error("`{field}`: {problem}")]
+    Unsupported {
+        /// Path of the field.
+        field: &'static str,
+        /// What is not possible.
+        problem: &'static str,
+    },
+    /// One at a time.
+    #[error("a transfer of this call is already under way")]
+    TransferUnderWay,
+    /// The key was used with another body.
+    #[error("this Idempotency-Key was used with another body")]
+    IdempotencyConflict,
+    /// A configured number of calls at once is reached.
+    #[error("the limit of calls at once is reached ({scope})")]
+    LimitCalls {
+        /// `edge`, `tenant` or `provider`.
+        scope: &'static str,
+    },
+    /// The disk does not keep up.
+    #[error("the edge cannot save events fast enough; try again shortly")]
+    StoreBehind,
+    /// The edge is stopping.
+    #[error("the edge is stopping and takes no new calls")]
+    Draining,
+}

@@ -1,0 +1,200 @@
+//! What a call and its engine say to each other, whatever the dialect (CONTRACT §3). Audio, marks and `clear` are
+//! not here: they stay between the engine's socket and the leg's play-out, on one worker.
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Timestamp;
+use super::context::Context;
+use super::event::EndReason;
+use super::ids::{CallId, ProviderKey};
+use super::view::{Direction, Mode};
+
+/// The wire language of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Dialect {
+    /// Ours.
+    #[serde(rename = "edge.v1")]
+    EdgeV1,
+    /// Twilio Media Streams, bidirectional.
+    #[serde(rename = "twilio")]
+    Twilio,
+}
+
+impl Dialect {
+    /// The engine itself says whether the call is taken. Others take it by accepting the socket, and hear of
+    /// the call only when it was answered.
+    pub fn decides_before_answer(self) -> bool {
+        match self {
+            Self::EdgeV1 => true,
+            Self::Twilio => false,
+        }
+    }
+}
+
+/// All an engine is told at the beginning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineStart {
+    /// The call.
+    pub call: CallId,
+    /// Which provider it runs over.
+    pub provider: ProviderKey,
+    /// Who began.
+    pub direction: Direction,
+    /// The calling number or URI.
+    pub from: String,
+    /// The called number or URI.
+    pub to: String,
+    /// Who owns the conversation.
+    pub mode: Mode,
+    /// Who and what it is about.
+    pub context: Context,
+    /// The first leg's Call-ID.
+    pub sip_call_id: String,
+    /// The INVITE's headers (inbound), as they came, in order; known sensitive ones left out.
+    pub sip_headers: Vec<(String, String)>,
+    /// When the call began.
+    pub started_at: Timestamp,
+    /// Fixed values from the engine's configuration (Twilio: `customParameters`).
+    pub parameters: Vec<(String, String)>,
+}
+
+/// What the call tells its engine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EngineEvent {
+    /// First of all.
+    Start(Box<EngineStart>),
+    /// The call was answered: audio may be heard from now on.
+    Answered,
+    /// The far end holds the call: nothing is heard and nothing is played until `Resumed`.
+    Held,
+    /// The hold is over.
+    Resumed,
+    /// A step of the transfer under way.
+    Transfer(TransferStep),
+    /// The context changed.
+    Context(Context),
+    /// The call is over, or no longer the engine's. The socket closes after it.
+    Stop(EndReason),
+    /// A command could not be obeyed.
+    Refused {
+        /// The command's `id`.
+        re: Option<String>,
+        /// Stable code.
+        code: String,
+        /// What to do.
+        message: String,
+    },
+}
+
+/// How a transfer stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferStep {
+    /// The `id` of the engine's command, when it asked.
+    pub re: Option<String>,
+    /// Where it stands.
+    pub state: TransferState,
+    /// The SIP status behind it.
+    pub sip: Option<(u16, String)>,
+}
+
+/// Where a transfer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransferState {
+    /// REFER was sent.
+    Requested,
+    /// The far end took it up.
+    Accepted,
+    /// The new party rings.
+    Ringing,
+    /// The new party has the caller.
+    Transferred,
+    /// It did not work; the call goes on as before.
+    Failed,
+}
+
+/// What the engine orders, audio aside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EngineCommand {
+    /// Take the call.
+    Accept,
+    /// Let it ring.
+    Ring,
+    /// Let audio flow before the answer.
+    EarlyMedia,
+    /// Do not take the call.
+    Reject {
+        /// Final status, 300–699.
+        status: u16,
+        /// Reason phrase.
+        reason: String,
+    },
+    /// Send the caller elsewhere (302).
+    Redirect {
+        /// Number or SIP URI.
+        to: String,
+    },
+    /// Hand the caller over.
+    Transfer {
+        /// Repeated in every step.
+        id: Option<String>,
+        /// Number or SIP URI.
+        to: String,
+        /// Free text.
+        reason: Option<String>,
+    },
+    /// End the call.
+    HangUp {
+        /// Repeated in the refusal, if any.
+        id: Option<String>,
+        /// Free text.
+        reason: Option<String>,
+        /// Play what is queued first.
+        drain: bool,
+    },
+    /// Merge into the call's context.
+    Context(Context),
+}
+
+/// Why there is no engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineFailure {
+    /// Its name does not resolve.
+    #[error("the engine's host name does not resolve")]
+    Dns,
+    /// No TCP connection.
+    #[error("the engine cannot be reached: {0}")]
+    Connect(String),
+    /// No TLS session.
+    #[error("no TLS session with the engine: {0}")]
+    Tls(String),
+    /// The upgrade to a websocket was answered with this HTTP status.
+    #[error("the engine answered the upgrade with HTTP {status}")]
+    Http {
+        /// HTTP status.
+        status: u16,
+        /// `Retry-After`, seconds.
+        retry_after: Option<u32>,
+    },
+    /// The upgrade's answer is not one: wrong accept key, wrong sub-protocol.
+    #[error("the engine's answer to the upgrade is wrong: {0}")]
+    Upgrade(String),
+    /// It took longer than the configuration allows.
+    #[error("the engine did not answer in time")]
+    Timeout,
+    /// It closed the socket.
+    #[error("the engine closed the socket with code {code:?}")]
+    Closed {
+        /// Websocket close code.
+        code: Option<u16>,
+    },
+    /// The socket broke.
+    #[error("the engine's socket broke: {0}")]
+    Broken(String),
+    /// It said something that its dialect does not allow; closed by us.
+    #[error("the engine broke its protocol: {0}")]
+    Protocol(String),
+    /// It read too slowly for too long; closed by us.
+    #[error("the engine does not read what it is sent")]
+    Stalled,
+}
