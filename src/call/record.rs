@@ -20,8 +20,13 @@ pub struct RecordNumber(pub u64);
 pub enum Record {
     /// A call as it is now; replaces what was kept of it.
     Call(Arc<CallRecord>),
-    /// An event, never changed again.
-    Event(Arc<EventRecord>),
+    /// An event, never changed again, and the call as the event leaves it: both or neither are on disk.
+    Event {
+        /// What happened.
+        event: Arc<EventRecord>,
+        /// Replaces what was kept of the call.
+        call: Arc<CallRecord>,
+    },
     /// A milestone for the call's timeline.
     Milestone(Milestone),
 }
