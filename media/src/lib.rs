@@ -1,1 +1,42 @@
-//! RTP, RTCP, SDP, codecs and play-out, sans-IO.
+//! The voice of a call, sans-IO: SDP (RFC 8866, RFC 3264), RTP and RTCP (RFC 3550, RFC 3551),
+//! telephone events (RFC 4733), G.711, and the play-out queue towards the caller.
+//!
+//! ```text
+//!   datagram -> Session::handle_rtp -> reorder window -> Session::next_frame -> engine
+//!   engine -> Session::playout().push -> segment queue -> Session::next_packet (every 20 ms) -> datagram
+//! ```
+//!
+//! Nothing here has a socket, a clock, a thread or a lock: time comes in as `now`, chance as a seed.
+//! In steady state nothing allocates for a frame. A body of SIP is bytes to `sip`; here it becomes a
+//! [`Negotiated`].
+
+mod codec;
+mod correlate;
+mod digit;
+mod format;
+pub mod g711;
+mod noise;
+mod playout;
+mod sdp;
+mod session;
+mod wav;
+
+pub use codec::Codec;
+pub use correlate::{Correlation, correlate};
+pub use digit::{Digit, NotADigit};
+pub use format::{AudioFormat, SampleRate};
+pub use playout::{Cleared, MarkResult, Played, Playout, PlayoutFact, PushError, SegmentId, TooManyMarks};
+pub use sdp::{AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negotiator, SdpError, Transport};
+pub use session::{
+    Discard, DiscardCounts, DtmfDigit, DtmfRefused, PACKET_MAX, REPORT_MAX, Session, SessionConfig,
+    SessionFact, Statistics, UpFrame,
+};
+pub use wav::{Wav, WavError};
+
+use std::time::Duration;
+
+/// One beat of the play-out, the packet time of everything we send.
+pub const BEAT: Duration = Duration::from_millis(20);
+
+/// Samples in one beat at the only clock there is for now, 8,000 Hz.
+pub const SAMPLES_PER_BEAT: usize = 160;

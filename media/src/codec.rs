@@ -1,0 +1,82 @@
+//! What audio is called in SDP and RTP: RFC 3551 §6.
+
+use crate::AudioFormat;
+
+/// A codec that a leg can speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711 mu-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+impl Codec {
+    /// All of them, the one nobody refuses first.
+    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
+
+    /// The encoding name of `a=rtpmap`. Names are compared without case (RFC 8866 §6.6).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    /// The RTP clock in Hz, as written in `a=rtpmap`.
+    pub fn clock_rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma => 8_000,
+        }
+    }
+
+    /// The number that needs no `a=rtpmap`; nothing where numbers are dynamic.
+    pub fn static_payload_type(self) -> Option<u8> {
+        match self {
+            Self::Pcmu => Some(0),
+            Self::Pcma => Some(8),
+        }
+    }
+
+    /// The codec behind a static payload type.
+    pub fn from_static(payload_type: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.static_payload_type() == Some(payload_type))
+    }
+
+    /// The codec of an `a=rtpmap` encoding name and clock.
+    pub fn from_rtpmap(name: &str, clock_rate: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.name().eq_ignore_ascii_case(name) && codec.clock_rate() == clock_rate)
+    }
+
+    /// The layout of this codec's payload, for [`AudioFormat::convert`].
+    pub fn format(self) -> AudioFormat {
+        match self {
+            Self::Pcmu => AudioFormat::Pcmu,
+            Self::Pcma => AudioFormat::Pcma,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codec_is_found_by_its_name_in_any_case_and_by_its_number() {
+        for codec in Codec::ALL {
+            let name = codec.name().to_ascii_lowercase();
+
+            assert_eq!(Codec::from_rtpmap(&name, 8_000), Some(codec));
+            assert_eq!(codec.static_payload_type().and_then(Codec::from_static), Some(codec));
+        }
+    }
+
+    #[test]
+    fn another_clock_or_number_is_another_codec() {
+        assert_eq!(Codec::from_rtpmap("PCMU", 16_000), None);
+        assert_eq!(Codec::from_rtpmap("G729", 8_000), None);
+        assert_eq!(Codec::from_static(18), None);
+    }
+}

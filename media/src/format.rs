@@ -1,0 +1,111 @@
+//! The audio that engines speak, and the way from and to a leg's codec without allocation.
+
+use crate::g711;
+
+/// Samples a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SampleRate {
+    /// 8,000 Hz, the telephone's.
+    Hz8000,
+}
+
+impl SampleRate {
+    /// In Hz.
+    pub fn hertz(self) -> u32 {
+        match self {
+            Self::Hz8000 => 8_000,
+        }
+    }
+}
+
+/// How audio is laid out in bytes between us and an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AudioFormat {
+    /// G.711 mu-law, 8,000 Hz.
+    Pcmu,
+    /// G.711 A-law, 8,000 Hz.
+    Pcma,
+    /// 16-bit linear, mono, little-endian: what engines send over a websocket (not the network order of
+    /// the RTP payload called L16).
+    L16 {
+        /// Samples a second.
+        rate: SampleRate,
+    },
+}
+
+impl AudioFormat {
+    /// Bytes that one sample takes.
+    pub fn bytes_per_sample(self) -> usize {
+        match self {
+            Self::Pcmu | Self::Pcma => 1,
+            Self::L16 { .. } => 2,
+        }
+    }
+
+    /// Samples a second.
+    pub fn rate(self) -> SampleRate {
+        match self {
+            Self::Pcmu | Self::Pcma => SampleRate::Hz8000,
+            Self::L16 { rate } => rate,
+        }
+    }
+
+    /// Bytes that one 20 ms beat takes.
+    pub fn bytes_per_beat(self) -> usize {
+        self.rate().hertz() as usize / 50 * self.bytes_per_sample()
+    }
+
+    /// Rewrites `input`, laid out as `self`, as `target` into `output`; answers how many bytes of `output`
+    /// were written. Whole samples only: stops where `output` is full, and an odd last byte of linear
+    /// input is left out.
+    pub fn convert(self, target: Self, input: &[u8], output: &mut [u8]) -> usize {
+        match (self, target) {
+            (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => {
+                let length = input.len().min(output.len());
+                output[..length].copy_from_slice(&input[..length]);
+                length
+            }
+            (Self::L16 { .. }, Self::L16 { .. }) => {
+                let length = input.len().min(output.len()) & !1;
+                output[..length].copy_from_slice(&input[..length]);
+                length
+            }
+            (Self::Pcmu, Self::Pcma) => each(input, output, g711::ulaw_to_alaw),
+            (Self::Pcma, Self::Pcmu) => each(input, output, g711::alaw_to_ulaw),
+            (Self::Pcmu, Self::L16 { .. }) => expand(input, output, g711::ulaw_to_linear),
+            (Self::Pcma, Self::L16 { .. }) => expand(input, output, g711::alaw_to_linear),
+            (Self::L16 { .. }, Self::Pcmu) => compress(input, output, g711::linear_to_ulaw),
+            (Self::L16 { .. }, Self::Pcma) => compress(input, output, g711::linear_to_alaw),
+        }
+    }
+}
+
+#[inline]
+fn each(input: &[u8], output: &mut [u8], code: impl Fn(u8) -> u8) -> usize {
+    let mut written = 0;
+    for (to, from) in output.iter_mut().zip(input) {
+        *to = code(*from);
+        written += 1;
+    }
+    written
+}
+
+#[inline]
+fn expand(input: &[u8], output: &mut [u8], sample: impl Fn(u8) -> i16) -> usize {
+    let mut written = 0;
+    for (to, from) in output.chunks_exact_mut(2).zip(input) {
+        to.copy_from_slice(&sample(*from).to_le_bytes());
+        written += 2;
+    }
+    written
+}
+
+#[inline]
+fn compress(input: &[u8], output: &mut [u8], code: impl Fn(i16) -> u8) -> usize {
+    let mut written = 0;
+    for (to, from) in output.iter_mut().zip(input.chunks_exact(2)) {
+        *to = code(i16::from_le_bytes([from[0], from[1]]));
+        written += 1;
+    }
+    written
+}
