@@ -299,12 +299,20 @@ pub enum CommandError {
         /// What is wrong and what to write instead.
         problem: String,
     },
-    /// Not built, or not possible with this provider.
+    /// A call cannot be placed so: not built, or not possible with this provider.
     #[error("`{field}`: {problem}")]
-    Unsupported {
+    CallUnsupported {
         /// Path of the field.
         field: &'static str,
         /// What is not possible.
+        problem: &'static str,
+    },
+    /// A call cannot be handed over so.
+    #[error("`{field}`: {problem}")]
+    TransferUnsupported {
+        /// Path of the field.
+        field: &'static str,
+        /// What is not possible, and what is.
         problem: &'static str,
     },
     /// One at a time.
@@ -325,4 +333,27 @@ pub enum CommandError {
     /// The edge is stopping.
     #[error("the edge is stopping and takes no new calls")]
     Draining,
+}
+
+impl CommandError {
+    /// The stable code that the API answers and an engine reads.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::CallNotFound => "call.not_found",
+            Self::CallAlreadyEnded => "call.already_ended",
+            Self::CallNotAnswered => "call.not_answered",
+            Self::ProviderNotFound => "provider.not_found",
+            Self::ProviderInboundOnly => "provider.inbound_only",
+            Self::EngineNotFound { .. } => "engine.not_found",
+            Self::EngineMissing => "engine.missing",
+            Self::Invalid { .. } => "field.invalid",
+            Self::CallUnsupported { .. } => "call.unsupported",
+            Self::TransferUnsupported { .. } => "transfer.unsupported",
+            Self::TransferUnderWay => "transfer.under_way",
+            Self::IdempotencyConflict => "idempotency.conflict",
+            Self::LimitCalls { .. } => "limit.calls",
+            Self::StoreBehind => "edge.store_behind",
+            Self::Draining => "edge.draining",
+        }
+    }
 }

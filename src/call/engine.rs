@@ -63,6 +63,8 @@ pub struct EngineStart {
 pub enum EngineEvent {
     /// First of all.
     Start(Box<EngineStart>),
+    /// Audio flows, though the call is not answered yet.
+    EarlyMedia,
     /// The call was answered: audio may be heard from now on.
     Answered,
     /// The far end holds the call: nothing is heard and nothing is played until `Resumed`.

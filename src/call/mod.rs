@@ -13,6 +13,7 @@ mod event;
 mod ids;
 mod record;
 mod view;
+mod voice;
 
 pub use clock::{Timestamp, WallClock};
 pub use command::{
@@ -27,3 +28,4 @@ pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};
+pub use voice::{Announcement, LegSummary, VoiceFact, VoiceOrder, VoiceSummary};

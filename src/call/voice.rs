@@ -1,0 +1,151 @@
+//! What a call orders from the voice worker that carries its audio, and what it hears back.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{EngineCommand, EngineEvent, EngineFailure};
+use super::event::EndReason;
+use super::ids::LegId;
+
+/// An order to a worker. Orders of one call are carried out in the order given.
+#[derive(Debug, Clone)]
+pub enum VoiceOrder {
+    /// Open the sockets of a leg; answered by [`VoiceFact::Opened`] or [`VoiceFact::NotOpened`].
+    Open {
+        /// The leg.
+        leg: LegId,
+        /// Local address of the media (the shell may bind a wildcard).
+        address: IpAddr,
+    },
+    /// What was agreed with the far end, first or anew.
+    Negotiated {
+        /// The leg.
+        leg: LegId,
+        /// What was agreed.
+        media: media::Negotiated,
+    },
+    /// Tell the engine.
+    Tell(EngineEvent),
+    /// Play to the leg instead of the engine's audio; answered by [`VoiceFact::Announced`].
+    Announce {
+        /// The leg.
+        leg: LegId,
+        /// What.
+        audio: Arc<Announcement>,
+    },
+    /// Send a telephone-event.
+    SendDtmf {
+        /// The leg.
+        leg: LegId,
+        /// In this order.
+        digits: Vec<media::Digit>,
+        /// Each digit's length.
+        duration: Duration,
+    },
+    /// Let what is queued from the engine play to its end, then answer [`VoiceFact::Drained`].
+    Drain,
+    /// Close the engine's socket after telling it why.
+    DismissEngine(EndReason),
+    /// Close everything; answered by [`VoiceFact::Closed`], the call's last fact.
+    Close(EndReason),
+}
+
+/// Recorded audio, ready to play: PCMU, 8 kHz, mono.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Where it came from, for the timeline.
+    pub name: String,
+    /// One byte a sample.
+    pub pcmu: Vec<u8>,
+}
+
+/// A fact from a worker.
+#[derive(Debug, Clone)]
+pub enum VoiceFact {
+    /// The leg's sockets are open.
+    Opened {
+        /// The leg.
+        leg: LegId,
+        /// RTP port; RTCP is the next one.
+        port: u16,
+    },
+    /// No socket could be had.
+    NotOpened {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        error: String,
+    },
+    /// The engine's socket is up, ours to speak on.
+    EngineConnected,
+    /// The engine could not be had, or is no longer there.
+    EngineGone(EngineFailure),
+    /// The engine ordered something.
+    Engine(EngineCommand),
+    /// A digit from the far end. The engine was told already.
+    Dtmf {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        digit: media::Digit,
+        /// How long.
+        duration: Duration,
+    },
+    /// The first RTP packet of the far end came.
+    FirstPacket {
+        /// The leg.
+        leg: LegId,
+        /// From where.
+        from: SocketAddr,
+    },
+    /// The engine's first audio went out.
+    FirstAudio {
+        /// The leg.
+        leg: LegId,
+    },
+    /// No RTP from the far end for the configured time, though some should come.
+    Inactive {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The announcement has been played.
+    Announced {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Nothing of the engine's audio is left to play.
+    Drained,
+    /// Everything is closed.
+    Closed(VoiceSummary),
+}
+
+/// What a worker knows of a call at its end.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VoiceSummary {
+    /// By leg.
+    pub legs: Vec<LegSummary>,
+    /// Frames given to the engine.
+    pub frames_to_engine: u64,
+    /// Frames not given to it because it did not read.
+    pub frames_to_engine_dropped: u64,
+    /// 99th percentile of what the edge added to a frame on its way up, milliseconds.
+    pub edge_p99_ms: Option<f32>,
+}
+
+/// What a worker knows of a leg at its end.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LegSummary {
+    /// The leg, counted from 0.
+    pub leg: u8,
+    /// RTP packets received in order or put in order.
+    pub frames_up: u64,
+    /// RTP packets sent.
+    pub frames_down: u64,
+    /// Inter-arrival jitter, milliseconds.
+    pub jitter_ms: Option<f32>,
+    /// Lost, percent.
+    pub loss_pct: Option<f32>,
+    /// Round trip by RTCP, milliseconds.
+    pub rtt_ms: Option<f32>,
+}
