@@ -109,3 +109,54 @@ fn compress(input: &[u8], output: &mut [u8], code: impl Fn(i16) -> u8) -> usize 
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const L16: AudioFormat = AudioFormat::L16 { rate: SampleRate::Hz8000 };
+    const ALL: [AudioFormat; 3] = [AudioFormat::Pcmu, AudioFormat::Pcma, L16];
+
+    #[test]
+    fn a_beat_is_160_codes_or_320_bytes_of_linear() {
+        let sizes = ALL.map(AudioFormat::bytes_per_beat);
+
+        assert_eq!(sizes, [160, 160, 320]);
+    }
+
+    #[test]
+    fn one_law_through_linear_and_back_is_unchanged() {
+        let codes: Vec<u8> = (0..=255).filter(|code| *code != 0x7F).collect();
+        for law in [AudioFormat::Pcmu, AudioFormat::Pcma] {
+            let mut linear = [0; 510];
+            let mut back = [0; 255];
+
+            assert_eq!(law.convert(L16, &codes, &mut linear), 510);
+            assert_eq!(L16.convert(law, &linear, &mut back), 255);
+
+            assert_eq!(back, codes[..]);
+        }
+    }
+
+    #[test]
+    fn conversion_stops_at_whole_samples_where_the_output_is_full() {
+        for from in ALL {
+            for to in ALL {
+                let mut output = [0xEE; 8];
+
+                let written = from.convert(to, &[0x55; 320], &mut output[..5]);
+
+                assert_eq!(written, 5 / to.bytes_per_sample() * to.bytes_per_sample(), "{from:?} to {to:?}");
+                assert_eq!(output[5..], [0xEE; 3]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_odd_last_byte_of_linear_audio_is_left_out() {
+        let mut output = [0; 8];
+
+        assert_eq!(L16.convert(AudioFormat::Pcmu, &[0, 0, 0], &mut output), 1);
+        assert_eq!(L16.convert(L16, &[1, 2, 3], &mut output), 2);
+    }
+}

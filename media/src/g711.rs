@@ -72,7 +72,7 @@ pub const fn linear_to_alaw(sample: i16) -> u8 {
     let code = if magnitude < 32 {
         magnitude
     } else {
-        let segment = 11 - magnitude.leading_zeros() as u16;
+        let segment = 12 - magnitude.leading_zeros() as u16;
         (segment << 4) | ((magnitude >> (segment - 1)) & 0x0F)
     };
     let signed = if sample < 0 { code as u8 } else { code as u8 | 0x80 };
@@ -130,4 +130,52 @@ const fn alaw_ulaw_table() -> [u8; 256] {
         code += 1;
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_survives_the_way_to_its_sample_and_back() {
+        for code in 0..=255 {
+            // Mu-law has a second zero, which nothing encodes to.
+            let expected = if code == 0x7F { 0xFF } else { code };
+
+            assert_eq!(linear_to_ulaw(ulaw_to_linear(code)), expected, "mu-law {code:#04x}");
+            assert_eq!(linear_to_alaw(alaw_to_linear(code)), code, "A-law {code:#04x}");
+        }
+    }
+
+    #[test]
+    fn no_sample_moves_by_more_than_a_sixteenth() {
+        // Beyond the last step mu-law clips, A-law does not.
+        const CLIPPED: i32 = 32_767 - 32_124;
+        for sample in i16::MIN..=i16::MAX {
+            let exact = i32::from(sample);
+            let ulaw = i32::from(ulaw_to_linear(linear_to_ulaw(sample)));
+            let alaw = i32::from(alaw_to_linear(linear_to_alaw(sample)));
+
+            let ulaw_bound = if exact.abs() > 32_124 { CLIPPED + 1 } else { (exact.abs() + 132) / 16 };
+            assert!((ulaw - exact).abs() <= ulaw_bound, "mu-law {sample} became {ulaw}");
+            assert!((alaw - exact).abs() <= (exact.abs() / 16).max(16), "A-law {sample} became {alaw}");
+        }
+    }
+
+    #[test]
+    fn the_loudest_and_the_quietest_codes_are_those_of_the_recommendation() {
+        assert_eq!((ulaw_to_linear(0x80), ulaw_to_linear(0x00)), (32_124, -32_124));
+        assert_eq!((alaw_to_linear(0xAA), alaw_to_linear(0x2A)), (32_256, -32_256));
+        assert_eq!((ulaw_to_linear(ULAW_SILENCE), alaw_to_linear(ALAW_SILENCE)), (0, 8));
+        assert_eq!((linear_to_ulaw(i16::MAX), linear_to_ulaw(i16::MIN)), (0x80, 0x00));
+        assert_eq!((linear_to_alaw(i16::MAX), linear_to_alaw(i16::MIN)), (0xAA, 0x2A));
+    }
+
+    #[test]
+    fn from_law_to_law_is_the_same_as_through_linear() {
+        for code in 0..=255 {
+            assert_eq!(ulaw_to_alaw(code), linear_to_alaw(ulaw_to_linear(code)));
+            assert_eq!(alaw_to_ulaw(code), linear_to_ulaw(alaw_to_linear(code)));
+        }
+    }
 }

@@ -143,7 +143,8 @@ impl Session {
     /// Both sides agreed anew (hold, resume, another address or codec). The stream we send goes on
     /// with its SSRC and sequence; the peer's source is learned again when its address changed.
     pub fn renegotiate(&mut self, now: Instant, negotiated: &Negotiated) {
-        let _ = (now, negotiated);
+        let _ = now;
+        self.playout.switch_codec(negotiated.codec);
     }
 
     /// A datagram from the RTP socket. Afterwards ask [`Self::next_frame`] until it has nothing.

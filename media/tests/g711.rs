@@ -1,0 +1,43 @@
+//! G.711 against the codes of every 16-bit sample and the sweep of the ITU-T Software Tool Library.
+
+mod support;
+
+use media::g711;
+
+const EVERY_SAMPLE: std::ops::RangeInclusive<i16> = i16::MIN..=i16::MAX;
+
+#[test]
+fn every_sample_has_the_code_of_the_reference() {
+    for (file, encode) in
+        [("g711_all_u.bin", g711::linear_to_ulaw as fn(i16) -> u8), ("g711_all_a.bin", g711::linear_to_alaw)]
+    {
+        let Some(path) = support::fixture(&format!("audio/itu/{file}")) else { return };
+        let codes = std::fs::read(path).unwrap();
+        assert_eq!(codes.len(), 65_536);
+
+        let wrong: Vec<_> =
+            EVERY_SAMPLE.zip(&codes).filter(|(sample, code)| encode(*sample) != **code).collect();
+
+        assert_eq!(wrong, [], "{file}: {} of 65,536 differ", wrong.len());
+    }
+}
+
+#[test]
+fn the_itu_sweep_has_the_codes_of_the_itu() {
+    for (file, encode) in
+        [("sweep-r.u", g711::linear_to_ulaw as fn(i16) -> u8), ("sweep-r.a", g711::linear_to_alaw)]
+    {
+        let Some(path) = support::fixture(&format!("audio/itu/g711/{file}")) else { return };
+        let codes = std::fs::read(path).unwrap();
+        let source = std::fs::read(support::fixture("audio/itu/g711/sweep.src").unwrap()).unwrap();
+        let words = |bytes: &[u8]| -> Vec<i16> {
+            bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+        };
+
+        let expected = words(&codes);
+        let ours: Vec<i16> = words(&source).into_iter().map(|sample| i16::from(encode(sample))).collect();
+
+        let wrong = ours.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
+        assert_eq!(wrong, 0, "{file}: {wrong} of {} differ", expected.len());
+    }
+}
