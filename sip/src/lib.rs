@@ -1,1 +1,25 @@
 //! SIP messages, transactions and dialogs, sans-IO.
+
+pub mod auth;
+mod header;
+mod host;
+mod lex;
+mod message;
+mod stream;
+mod uri;
+mod write;
+
+pub use header::{
+    BRANCH_COOKIE, CSeq, DEFAULT_PORT, DEFAULT_TLS_PORT, Event, HeaderName, HeaderValue, MediaType, NameAddr,
+    Param, Params, Reason, RetryAfter, Rport, SubscriptionState, SubscriptionStatus, Via, ViaTransport,
+    Warning,
+};
+pub use host::Host;
+pub use lex::Malformed;
+pub use message::{
+    Framing, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, MAX_VIAS, Message, Method, ParseError, StartLine,
+    StatusClass, StatusCode, sipfrag_status,
+};
+pub use stream::{Framed, FramingError, Side, StreamFramer};
+pub use uri::{Scheme, Uri};
+pub use write::{InvalidName, MessageWriter};

@@ -1,0 +1,21 @@
+//! Header fields: their names, raw values, and the ones that have a meaning of their own (RFC 3261 §20 and extensions).
+
+mod cseq;
+mod event;
+mod media_type;
+mod name;
+mod name_addr;
+mod params;
+mod reason;
+mod value;
+mod via;
+
+pub use cseq::CSeq;
+pub use event::{Event, SubscriptionState, SubscriptionStatus};
+pub use media_type::MediaType;
+pub use name::HeaderName;
+pub use name_addr::NameAddr;
+pub use params::{Param, Params};
+pub use reason::{Reason, RetryAfter, Warning};
+pub use value::HeaderValue;
+pub use via::{BRANCH_COOKIE, DEFAULT_PORT, DEFAULT_TLS_PORT, Rport, Via, ViaTransport};
