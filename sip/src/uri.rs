@@ -23,6 +23,9 @@ use crate::lex::{self, Cursor, Malformed};
 /// The longest URI that is read: what fits a header line.
 const MAX_URI: usize = 8 * 1024;
 
+/// The most parameters, and the most headers, of one URI: comparing takes the square of it.
+const MAX_PARTS: usize = 64;
+
 /// What stands before the first colon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -216,8 +219,9 @@ impl Uri {
     /// `transport`, its examples do not.
     fn agrees_on_params(&self, other: &Self) -> bool {
         const BOTH_OR_NONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
-        self.params().all(|(name, value)| match other.param(name) {
-            Some(theirs) => same_escaped(value.or(Some("")), Some(theirs), Case::Ignored),
+        self.params().all(|(name, _)| match other.param(name) {
+            // The first of a name counts, on both sides.
+            Some(theirs) => same_escaped(self.param(name), Some(theirs), Case::Ignored),
             None => !BOTH_OR_NONE.iter().any(|special| special.eq_ignore_ascii_case(name)),
         })
     }
@@ -315,9 +319,10 @@ impl Layout {
         }
         check_escapes(text, start..text.len())?;
         self.params = Span::new(start..end);
-        let mut at = start;
+        let (mut at, mut count) = (start, 0);
         while at < end {
-            if text[at] != b';' {
+            count += 1;
+            if text[at] != b';' || count > MAX_PARTS {
                 return Err(Malformed { at });
             }
             let next = memchr(b';', &text[at + 1..end]).map_or(end, |found| at + 1 + found);
@@ -325,6 +330,9 @@ impl Layout {
                 return Err(Malformed { at: at + 1 });
             }
             at = next;
+        }
+        if memchr::memchr_iter(b'&', &text[end..]).count() >= MAX_PARTS {
+            return Err(Malformed { at: end });
         }
         self.headers = headers.map(|question| Span::new(question + 1..text.len()));
         Ok(())
