@@ -1,14 +1,19 @@
-//! Offer and answer of one leg: RFC 3264 over the descriptions of RFC 8866.
+//! Session descriptions of one leg: RFC 8866, offered and answered by RFC 3264.
+//!
+//! One audio stream a leg. What the peer offers beside it (video, a second audio line, fax) is answered with
+//! port 0 in its place. Left out: bundling, rtcp-mux, ICE, preconditions and capability negotiation, all of which a
+//! peer must be able to live without.
 
+mod description;
 mod direction;
 mod error;
+mod negotiator;
 
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
-
 pub use direction::Direction;
 pub use error::{AddressFault, SdpError, Transport};
+pub use negotiator::Negotiator;
 
 use crate::Codec;
 
@@ -76,56 +81,5 @@ impl Negotiated {
             direction: Direction::SendRecv,
             ptime_ms: 20,
         }
-    }
-}
-
-/// The offer/answer machine of one leg.
-#[derive(Debug)]
-pub struct Negotiator {
-    local: LocalMedia,
-    session_id: u64,
-    want: Direction,
-}
-
-impl Negotiator {
-    /// Nothing said yet. `session_id` goes into `o=` and should be unique on this machine.
-    pub fn new(local: LocalMedia, session_id: u64) -> Self {
-        Self { local, session_id, want: Direction::SendRecv }
-    }
-
-    /// Our offer, first or again, wishing for `direction`. The version in `o=` rises only when the
-    /// description differs from the one sent last (RFC 3264 §8).
-    pub fn offer(&mut self, direction: Direction) -> Bytes {
-        self.want = direction;
-        Bytes::from(format!("v=0\r\no=- {} 1 IN IP4 {}\r\n", self.session_id, self.local.address))
-    }
-
-    /// The peer's offer, first or again, and the answer to it. Every `m=` line is answered in its place;
-    /// those we cannot use get port 0.
-    ///
-    /// # Errors
-    /// When no line can be used; the state is what it was before.
-    pub fn handle_offer(&mut self, sdp: &[u8]) -> Result<(Negotiated, Bytes), SdpError> {
-        let _ = sdp;
-        Err(SdpError::NoAudio)
-    }
-
-    /// The peer's answer to our offer. A later answer to the same offer replaces the earlier one (a 183
-    /// and then the 200, or another fork).
-    ///
-    /// # Errors
-    /// When the answer cannot be used; the offer still waits then.
-    pub fn handle_answer(&mut self, sdp: &[u8]) -> Result<Negotiated, SdpError> {
-        let _ = sdp;
-        Err(SdpError::NoAudio)
-    }
-
-    /// Our offer was refused: what was agreed before holds again.
-    pub fn rollback(&mut self) {}
-
-    /// What we wish from now on: it limits our answers, and is what [`Self::offer`] starts from. Send only
-    /// to hold the peer, both to resume.
-    pub fn want(&mut self, direction: Direction) {
-        self.want = direction;
     }
 }

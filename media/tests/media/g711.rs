@@ -1,7 +1,6 @@
 //! G.711 against the codes of every 16-bit sample and the sweep of the ITU-T Software Tool Library.
 
-mod support;
-
+use crate::support;
 use media::g711;
 
 const EVERY_SAMPLE: std::ops::RangeInclusive<i16> = i16::MIN..=i16::MAX;

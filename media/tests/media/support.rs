@@ -14,3 +14,23 @@ pub(crate) fn fixture(path: &str) -> Option<PathBuf> {
     println!("skipped: there is no {}", path.display());
     None
 }
+
+/// All files below a folder, in the order of their names.
+pub(crate) fn files(folder: &std::path::Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Failing cases are printed, not written into the tree; they become tests of their own.
+pub(crate) fn config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config { failure_persistence: None, ..Default::default() }
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support;
 use media::{
     AudioFormat, Cleared, Codec, MarkResult, Played, Playout, PlayoutFact, PushError, SampleRate, SegmentId,
     TooManyMarks, g711,
@@ -338,6 +339,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(support::config())]
+
     /// Whatever an engine does: what is heard is what was pushed and not cleared, in order; every mark is
     /// told exactly once; the counts of milliseconds agree.
     #[test]

@@ -1,0 +1,273 @@
+//! The offer/answer machine of one leg: RFC 3264 §4 to §8, and RFC 6337 on who may offer when.
+//!
+//! ```text
+//!                offer                handle_answer
+//!   [Settled] ----------> [Offered] ----------------> [Answered] ---+
+//!     ^  ^  ^   rollback     |                         |  |  ^      | handle_answer: a 183 and then the 200
+//!     |  |  +----------------+     offer: [Offered] <--+  |  +------+
+//!     |  +------------------------- handle_offer ---------+
+//!     +-- handle_offer: answered at once
+//! ```
+//!
+//! An offer of the peer while ours waits is glare: that is for SIP to refuse.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use sdp_types::{Media, Session};
+
+use super::description::{self, Stream};
+use super::{Alternate, Direction, LocalMedia, Negotiated, SdpError};
+use crate::Codec;
+
+/// The number of telephone events in our offers, unless the peer has given them another one before
+/// (RFC 3264 §8.3.2: a number keeps its meaning).
+const EVENT_NUMBER: u8 = 101;
+
+/// The offer/answer machine of one leg.
+#[derive(Debug)]
+pub struct Negotiator {
+    local: LocalMedia,
+    session_id: u64,
+    /// Of `o=`; 0 before the first description.
+    version: u64,
+    /// The last description without its `o=` line, to see whether the next one differs.
+    last: String,
+    want: Direction,
+    exchange: Exchange,
+    /// All media lines of the session in their order; a description of ours repeats each of them.
+    lines: Vec<Line>,
+    /// Agreed last: offered first the next time.
+    codec: Option<Codec>,
+    event_number: u8,
+}
+
+/// Where the exchange stands; the head draws it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exchange {
+    Settled,
+    Offered { offered: Direction, before: Direction },
+    Answered { offered: Direction },
+}
+
+/// One `m=` line of the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Line {
+    /// Ours, with the transport's name as the peer writes it.
+    Audio { proto: String },
+    /// Never used by us: port 0, the rest as the peer wrote it.
+    Refused { media: String, proto: String, formats: String },
+}
+
+/// What our audio line says.
+struct Ours<'a> {
+    codecs: &'a [(Codec, u8)],
+    telephone_event: Option<u8>,
+    direction: Direction,
+}
+
+impl Negotiator {
+    /// Nothing said yet. `session_id` goes into `o=` and should be unique on this machine.
+    pub fn new(local: LocalMedia, session_id: u64) -> Self {
+        Self {
+            local,
+            session_id,
+            version: 0,
+            last: String::new(),
+            want: Direction::SendRecv,
+            exchange: Exchange::Settled,
+            lines: vec![Line::Audio { proto: String::from("RTP/AVP") }],
+            codec: None,
+            event_number: EVENT_NUMBER,
+        }
+    }
+
+    /// Our offer, first or again, wishing for `direction`. The version in `o=` rises only when the
+    /// description differs from the one sent last (RFC 3264 §8).
+    pub fn offer(&mut self, direction: Direction) -> Bytes {
+        let before = match self.exchange {
+            Exchange::Offered { before, .. } => before,
+            Exchange::Settled | Exchange::Answered { .. } => self.want,
+        };
+        self.want = direction;
+        self.exchange = Exchange::Offered { offered: direction, before };
+        let agreed = self.codec.into_iter().filter(|codec| self.local.codecs.contains(codec));
+        let others = self.local.codecs.iter().copied().filter(|codec| Some(*codec) != self.codec);
+        let codecs: Vec<_> = agreed.chain(others).map(|codec| (codec, number_of(codec))).collect();
+        let telephone_event = Some(self.event_number).filter(|_| self.local.telephone_event);
+        self.describe(&Ours { codecs: &codecs, telephone_event, direction })
+    }
+
+    /// The peer's offer, first or again, and the answer to it. Every `m=` line is answered in its place;
+    /// those we cannot use get port 0.
+    ///
+    /// # Errors
+    /// When no line can be used; the state is what it was before.
+    pub fn handle_offer(&mut self, sdp: &[u8]) -> Result<(Negotiated, Bytes), SdpError> {
+        match self.exchange {
+            Exchange::Offered { .. } => return Err(SdpError::OfferPending),
+            Exchange::Settled | Exchange::Answered { .. } => {}
+        }
+        let session = description::parse(sdp)?;
+        let (index, stream, codec, number) = self.usable(&session)?;
+        let telephone_event = stream.telephone_event.filter(|_| self.local.telephone_event);
+        let direction = stream.direction.reversed().and(self.want);
+
+        self.exchange = Exchange::Settled;
+        self.codec = Some(codec);
+        self.event_number = telephone_event.unwrap_or(self.event_number);
+        self.lines = session.medias.iter().map(Line::refused).collect();
+        self.lines[index] = Line::Audio { proto: session.medias[index].proto.clone() };
+
+        let answer = self.describe(&Ours { codecs: &[(codec, number)], telephone_event, direction });
+        let negotiated = Negotiated {
+            rtp: stream.rtp,
+            rtcp: stream.rtcp,
+            codec,
+            payload_type: number,
+            alternate: None,
+            telephone_event,
+            telephone_event_in: None,
+            direction,
+            ptime_ms: stream.ptime_ms,
+        };
+        Ok((negotiated, answer))
+    }
+
+    /// The peer's answer to our offer. A later answer to the same offer replaces the earlier one (a 183
+    /// and then the 200, or another fork).
+    ///
+    /// # Errors
+    /// When the answer cannot be used; the offer still waits then.
+    pub fn handle_answer(&mut self, sdp: &[u8]) -> Result<Negotiated, SdpError> {
+        let offered = match self.exchange {
+            Exchange::Offered { offered, .. } | Exchange::Answered { offered } => offered,
+            Exchange::Settled => return Err(SdpError::NoOffer),
+        };
+        let session = description::parse(sdp)?;
+        let ours = self.lines.iter().position(|line| matches!(line, Line::Audio { .. })).unwrap_or_default();
+        let counts = SdpError::LineCount { expected: self.lines.len(), found: session.medias.len() };
+        let media = session.medias.get(ours).ok_or(counts)?;
+        if media.port == 0 {
+            return Err(SdpError::Refused);
+        }
+        let stream = description::stream(&session, media, self.local.address)?;
+        let mut codecs = stream.codecs.iter().filter(|(codec, _)| self.local.codecs.contains(codec));
+        let (codec, payload_type) = codecs.next().copied().ok_or(SdpError::NoCommonCodec)?;
+        let alternate = codecs
+            .next()
+            .map(|(codec, payload_type)| Alternate { codec: *codec, payload_type: *payload_type });
+        let telephone_event = stream.telephone_event.filter(|_| self.local.telephone_event);
+        let offered_event = self.event_number;
+
+        self.exchange = Exchange::Answered { offered };
+        self.codec = Some(codec);
+        Ok(Negotiated {
+            rtp: stream.rtp,
+            rtcp: stream.rtcp,
+            codec,
+            payload_type,
+            alternate,
+            telephone_event,
+            telephone_event_in: telephone_event
+                .and(Some(offered_event))
+                .filter(|ours| Some(*ours) != telephone_event),
+            direction: stream.direction.reversed().and(offered),
+            ptime_ms: stream.ptime_ms,
+        })
+    }
+
+    /// Our offer was refused: what was agreed before holds again.
+    pub fn rollback(&mut self) {
+        match self.exchange {
+            Exchange::Offered { before, .. } => {
+                self.want = before;
+                self.exchange = Exchange::Settled;
+            }
+            Exchange::Settled | Exchange::Answered { .. } => {}
+        }
+    }
+
+    /// What we wish from now on, without asking: it limits our answers. Send only to hold the peer, both
+    /// to resume.
+    pub fn want(&mut self, direction: Direction) {
+        self.want = direction;
+    }
+
+    /// The first line that we can use, else why the first audio line cannot be.
+    fn usable(&self, session: &Session) -> Result<(usize, Stream, Codec, u8), SdpError> {
+        let mut fault = None;
+        for (index, media) in session.medias.iter().enumerate() {
+            if !description::is_audio(media) || media.port == 0 {
+                continue;
+            }
+            match self.stream(session, media) {
+                Ok((stream, codec, number)) => return Ok((index, stream, codec, number)),
+                Err(error) => fault = fault.or(Some(error)),
+            }
+        }
+        Err(fault.unwrap_or(SdpError::NoAudio))
+    }
+
+    /// The peer's preference decides, among what we speak (RFC 3264 §6.1).
+    fn stream(&self, session: &Session, media: &Media) -> Result<(Stream, Codec, u8), SdpError> {
+        let stream = description::stream(session, media, self.local.address)?;
+        let common = stream.codecs.iter().find(|(codec, _)| self.local.codecs.contains(codec)).copied();
+        let (codec, number) = common.ok_or(SdpError::NoCommonCodec)?;
+        Ok((stream, codec, number))
+    }
+
+    /// Writes the whole description; a new version if it says anything new.
+    fn describe(&mut self, ours: &Ours<'_>) -> Bytes {
+        let family = if self.local.address.is_ipv4() { "IP4" } else { "IP6" };
+        let address = self.local.address;
+        let mut body = format!("s=-\r\nc=IN {family} {address}\r\nt=0 0\r\n");
+        for line in &self.lines {
+            line.write(&mut body, &self.local, ours);
+        }
+        if body != self.last {
+            self.version += 1;
+            self.last = body;
+        }
+        let origin = format!("v=0\r\no=- {} {} IN {family} {address}\r\n", self.session_id, self.version);
+        Bytes::from(origin + &self.last)
+    }
+}
+
+impl Line {
+    fn refused(media: &Media) -> Self {
+        Self::Refused { media: media.media.clone(), proto: media.proto.clone(), formats: media.fmt.clone() }
+    }
+
+    /// Writing into a string cannot fail, hence the results left alone.
+    fn write(&self, body: &mut String, local: &LocalMedia, ours: &Ours<'_>) {
+        let proto = match self {
+            Self::Audio { proto } => proto,
+            Self::Refused { media, proto, formats } => {
+                let _ = write!(body, "m={media} 0 {proto} {formats}\r\n");
+                return;
+            }
+        };
+        let _ = write!(body, "m=audio {} {proto}", local.port);
+        let numbers = ours.codecs.iter().map(|(_, number)| *number).chain(ours.telephone_event);
+        for number in numbers {
+            let _ = write!(body, " {number}");
+        }
+        body.push_str("\r\n");
+        for (codec, number) in ours.codecs {
+            let _ = write!(body, "a=rtpmap:{number} {}/{}\r\n", codec.name(), codec.clock_rate());
+        }
+        if let Some(number) = ours.telephone_event {
+            let _ = write!(body, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-15\r\n");
+        }
+        let _ = write!(body, "a=ptime:{}\r\na={}\r\n", local.ptime_ms, ours.direction.attribute());
+    }
+}
+
+/// The number under which we offer a codec.
+fn number_of(codec: Codec) -> u8 {
+    match codec {
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
+    }
+}

@@ -1,0 +1,10 @@
+//! The crate from outside: behaviour across its modules, on wire data of others where that is present.
+
+#[cfg(test)]
+mod g711;
+#[cfg(test)]
+mod playout;
+#[cfg(test)]
+mod sdp;
+#[cfg(test)]
+mod support;
