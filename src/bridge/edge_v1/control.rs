@@ -1,0 +1,342 @@
+//! The JSON messages of `edge.v1`. `docs/engine/schemas` says the same in JSON Schema, held together by a test.
+//!
+//! Towards us, fields that we do not know are passed over, so that an engine of tomorrow can speak to an edge
+//! of today; a type that we do not know is answered with an error, so that nobody waits for its effect.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use media::{Digit, MarkResult, SegmentId};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::frame::FrameCodec;
+use crate::bridge::said::{Mistake, Said};
+use crate::call::{
+    CallId, Context, Direction, EndReason, EngineCommand, LegRole, Mode, ProviderKey, Timestamp,
+    TransferState,
+};
+
+/// Digits in one order.
+const MOST_DIGITS: usize = 32;
+
+/// How long a digit may be told to last (RFC 4733 leaves it open; so much fits one event).
+const DIGIT_MS: std::ops::RangeInclusive<u32> = 40..=8_000;
+
+/// The length of a digit when none is given.
+const USUAL_DIGIT_MS: u32 = 100;
+
+/// What we write.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ToEngine<'a> {
+    Start(Box<Start<'a>>),
+    Answered {},
+    Hold {},
+    Resumed {},
+    Transfer { re: Option<&'a str>, state: TransferState, sip: Option<SipStatus<'a>> },
+    Context { context: &'a Context },
+    Dtmf { track: u8, digit: char, duration_ms: u32 },
+    Mark { name: &'a str, result: &'static str, played_ms: u32 },
+    Cleared { re: Option<&'a str>, segment: Option<u32>, played_ms: u32, dropped_ms: u32 },
+    Playout { segment: u32, played_ms: u32, buffered_ms: u32, underruns: u32 },
+    Error { code: &'a str, fatal: bool, re: Option<&'a str>, message: &'a str },
+    Stop { reason: EndReason },
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Start<'a> {
+    pub(super) version: u8,
+    pub(super) call_id: CallId,
+    pub(super) provider: &'a ProviderKey,
+    pub(super) direction: Direction,
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    pub(super) mode: Mode,
+    pub(super) started_at: Timestamp,
+    pub(super) context: &'a Context,
+    pub(super) parameters: Parameters<'a>,
+    pub(super) sip: Sip<'a>,
+    pub(super) tracks: [TrackPart; 1],
+    pub(super) audio: AudioPart,
+    pub(super) window_ms: u64,
+    pub(super) limit_ms: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Sip<'a> {
+    pub(super) call_id: &'a str,
+    pub(super) headers: &'a [(String, String)],
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TrackPart {
+    pub(super) track: u8,
+    pub(super) role: LegRole,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct AudioPart {
+    pub(super) codec: &'static str,
+    pub(super) codecs: [&'static str; FrameCodec::ALL.len()],
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SipStatus<'a> {
+    pub(super) code: u16,
+    pub(super) reason: &'a str,
+}
+
+/// An object, in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Parameters<'a>(pub(super) &'a [(String, String)]);
+
+impl Serialize for Parameters<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// A mark's result as written.
+pub(super) fn result_word(result: MarkResult) -> &'static str {
+    match result {
+        MarkResult::Played => "played",
+        MarkResult::Cleared => "cleared",
+    }
+}
+
+/// What we read first of any message.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+}
+
+/// Borrowed unless it has escapes.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What was read of a message: what it says, and the codec that an `accept` chose.
+#[derive(Debug, PartialEq)]
+pub(super) struct Read<'a> {
+    pub(super) said: Said<'a>,
+    pub(super) codec: Option<FrameCodec>,
+}
+
+/// Reads one message.
+///
+/// # Errors
+/// What is wrong with it, and its `id` where that could be read.
+pub(super) fn read(text: &str) -> Result<Read<'_>, (Mistake, Option<String>)> {
+    let head: Head<'_> = serde_json::from_str(text).map_err(|error| (error.into(), None))?;
+    let id = head.id.map(|Text(id)| id);
+    let re = id.as_deref().map(str::to_owned);
+    body(&head.kind, id, text).map_err(|mistake| (mistake, re))
+}
+
+fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<'a>, Mistake> {
+    let owned = |id: Option<Cow<'a, str>>| id.map(Cow::into_owned);
+    let said = match kind {
+        "accept" => {
+            let accept: Accept<'_> = serde_json::from_str(text)?;
+            return Ok(Read { said: Said::Command(EngineCommand::Accept), codec: accept.codec()? });
+        }
+        "ring" => Said::Command(EngineCommand::Ring),
+        "early_media" => Said::Command(EngineCommand::EarlyMedia),
+        "reject" => Said::Command(serde_json::from_str::<Reject>(text)?.command()?),
+        "redirect" => {
+            let redirect: Redirect = serde_json::from_str(text)?;
+            Said::Command(EngineCommand::Redirect { to: redirect.to.one()? })
+        }
+        "clear" => {
+            let clear: Clear = serde_json::from_str(text)?;
+            Said::Clear { id, segment: clear.segment.map(SegmentId) }
+        }
+        "mark" => Said::Mark { id, name: serde_json::from_str::<Mark<'_>>(text)?.name },
+        "pause" => Said::Pause,
+        "resume" => Said::Resume,
+        "finish" => {
+            let finish: Finish = serde_json::from_str(text)?;
+            Said::Finish { segment: SegmentId(finish.segment) }
+        }
+        "dtmf" => {
+            let dtmf: Dtmf<'_> = serde_json::from_str(text)?;
+            Said::Dtmf { id, digits: dtmf.digits()?, duration: dtmf.duration()? }
+        }
+        "transfer" => {
+            let transfer: Transfer = serde_json::from_str(text)?;
+            let (to, reason) = (transfer.to.one()?, transfer.reason);
+            Said::Command(EngineCommand::Transfer { id: owned(id), to, reason })
+        }
+        "hang_up" => {
+            let HangUp { reason, drain } = serde_json::from_str(text)?;
+            Said::Command(EngineCommand::HangUp { id: owned(id), reason, drain })
+        }
+        "context" => {
+            let message: ContextMessage = serde_json::from_str(text)?;
+            Said::Command(EngineCommand::Context(message.context.into()))
+        }
+        // An engine may tell us of its troubles; there is nothing to obey.
+        "error" => Said::Nothing,
+        unknown => return Err(Mistake::UnknownType(shorten(unknown))),
+    };
+    Ok(Read { said, codec: None })
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[derive(Deserialize)]
+struct Accept<'a> {
+    #[serde(borrow, default)]
+    codec: Option<Text<'a>>,
+}
+
+impl Accept<'_> {
+    fn codec(&self) -> Result<Option<FrameCodec>, Mistake> {
+        let Some(Text(name)) = &self.codec else { return Ok(None) };
+        let must = "must be one of start.audio.codecs";
+        FrameCodec::from_name(name).map(Some).ok_or(Mistake::Field { field: "codec", must })
+    }
+}
+
+#[derive(Deserialize)]
+struct Reject {
+    #[serde(default)]
+    sip_code: Option<u16>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Reject {
+    fn command(self) -> Result<EngineCommand, Mistake> {
+        let status = self.sip_code.unwrap_or(603);
+        if !(300..700).contains(&status) {
+            return Err(Mistake::Field { field: "sip_code", must: "must be from 300 to 699" });
+        }
+        let reason = self.reason.unwrap_or_else(|| String::from("Declined"));
+        if reason.contains(char::is_control) {
+            return Err(Mistake::Field { field: "reason", must: "must be one line" });
+        }
+        Ok(EngineCommand::Reject { status, reason })
+    }
+}
+
+/// Exactly one of the two.
+#[derive(Deserialize)]
+struct Target {
+    #[serde(default)]
+    number: Option<String>,
+    #[serde(default)]
+    sip_uri: Option<String>,
+}
+
+impl Target {
+    fn one(self) -> Result<String, Mistake> {
+        let wrong = |must| Mistake::Field { field: "to", must };
+        let to = match (self.number, self.sip_uri) {
+            (Some(number), None) => number,
+            (None, Some(uri)) if uri.starts_with("sip:") || uri.starts_with("sips:") => uri,
+            (None, Some(_)) => return Err(wrong("sip_uri must begin with sip: or sips:")),
+            (None, None) | (Some(_), Some(_)) => return Err(wrong("must have either number or sip_uri")),
+        };
+        if to.is_empty() || to.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(wrong("must not be empty and must not have spaces"));
+        }
+        Ok(to)
+    }
+}
+
+#[derive(Deserialize)]
+struct Redirect {
+    to: Target,
+}
+
+#[derive(Deserialize)]
+struct Clear {
+    #[serde(default)]
+    segment: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Mark<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Finish {
+    segment: u32,
+}
+
+#[derive(Deserialize)]
+struct Dtmf<'a> {
+    #[serde(borrow)]
+    digits: Cow<'a, str>,
+    #[serde(default)]
+    duration_ms: Option<u32>,
+}
+
+impl Dtmf<'_> {
+    fn digits(&self) -> Result<Vec<Digit>, Mistake> {
+        let must = "must be 1 to 32 of 0-9, *, #, A-D";
+        let digits: Result<Vec<Digit>, _> = self.digits.chars().map(Digit::try_from).collect();
+        digits
+            .ok()
+            .filter(|digits| (1..=MOST_DIGITS).contains(&digits.len()))
+            .ok_or(Mistake::Field { field: "digits", must })
+    }
+
+    fn duration(&self) -> Result<Duration, Mistake> {
+        let ms = self.duration_ms.unwrap_or(USUAL_DIGIT_MS);
+        let wrong = Mistake::Field { field: "duration_ms", must: "must be from 40 to 8000" };
+        DIGIT_MS.contains(&ms).then(|| Duration::from_millis(ms.into())).ok_or(wrong)
+    }
+}
+
+#[derive(Deserialize)]
+struct Transfer {
+    to: Target,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct HangUp {
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    drain: bool,
+}
+
+#[derive(Deserialize)]
+struct ContextMessage {
+    context: LenientContext,
+}
+
+/// A [`Context`] whose unknown fields are passed over, as everywhere on this socket.
+#[derive(Deserialize)]
+struct LenientContext {
+    #[serde(default)]
+    tenant_id: Option<String>,
+    #[serde(default)]
+    campaign_id: Option<String>,
+    #[serde(default)]
+    contact_id: Option<String>,
+    #[serde(default)]
+    intent: Option<String>,
+    #[serde(default)]
+    merge_fields: Map<String, Value>,
+}
+
+impl From<LenientContext> for Context {
+    fn from(lenient: LenientContext) -> Self {
+        let LenientContext { tenant_id, campaign_id, contact_id, intent, merge_fields } = lenient;
+        Self { tenant_id, campaign_id, contact_id, intent, merge_fields }
+    }
+}

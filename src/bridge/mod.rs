@@ -1,0 +1,21 @@
+//! Engines: the dialects they speak (pure) and the shell that dials them.
+//!
+//! ```text
+//!   EngineEvent, audio, digits, answers -> Interpreter -> Outgoing -> websocket
+//!   websocket message -> Interpreter::understand -> Said
+//! ```
+//!
+//! An [`Interpreter`] holds what a dialect must remember (counters, the stream's name) and nothing else: what a
+//! `clear` does to the play-out, and what a command does to the call, is decided by the worker and by `call`.
+
+mod edge_v1;
+mod interpreter;
+mod outgoing;
+mod said;
+mod twilio;
+
+pub use edge_v1::{EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, Track};
+pub use interpreter::{Credit, Interpreter};
+pub use outgoing::{Form, Outgoing};
+pub use said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};
+pub use twilio::Twilio;

@@ -1,0 +1,313 @@
+//! Twilio Media Streams, bidirectional (`<Connect><Stream>`): what unmodified bots for it expect of the edge.
+//!
+//! ```text
+//!   edge -> bot   connected, start, media…, dtmf, mark, stop; then the socket closes
+//!   bot -> edge   media, mark, clear; closing the socket is its way to let go of the call
+//! ```
+//!
+//! The stream begins when the call is answered: Twilio knows nothing of ringing. Audio is mu-law at 8 kHz,
+//! base64 in JSON, whatever the leg speaks. Every number is written as a string, and `sequenceNumber` counts
+//! every message but `connected` from 1. Towards bots we are as liberal as the original and its copies: a
+//! wrong `streamSid`, an unknown event, `media` without a payload are passed over.
+//!
+//! A `clear` brings all pending marks back, as if they were played: that is the original's way.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine};
+use bytes::{BufMut, BytesMut};
+use media::{AudioFormat, Digit, SegmentId};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::said::{Answer, Heard, Incoming, Mistake, Said};
+use super::{Form, Outgoing};
+use crate::call::{CallId, EngineEvent, EngineStart};
+
+/// Bots pad, or do not.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Audio is rewritten and encoded in steps of this size: a multiple of 3, so that base64 pads at the end only.
+const STEP: usize = 480;
+
+/// One stream of one call.
+#[derive(Debug)]
+pub struct Twilio {
+    account_sid: String,
+    call_sid: String,
+    stream_sid: String,
+    state: State,
+    sequence: u64,
+    chunk: u64,
+    /// Twilio has no segments: each `clear` ends one, so that what comes after it is played.
+    segment: u32,
+}
+
+/// ```text
+///   Waiting -- answered --> Streaming -- stop --> Stopped
+/// ```
+#[derive(Debug)]
+enum State {
+    Waiting { start: Option<Box<EngineStart>> },
+    Streaming { began: Instant },
+    Stopped,
+}
+
+impl Twilio {
+    /// A stream of `call`: its names are derived from the call's.
+    pub fn new(call: CallId) -> Self {
+        let hex = format!("{:032x}", call.as_u128());
+        Self {
+            account_sid: format!("AC{hex}"),
+            call_sid: format!("CA{hex}"),
+            stream_sid: format!("MZ{hex}"),
+            state: State::Waiting { start: None },
+            sequence: 0,
+            chunk: 0,
+            segment: 0,
+        }
+    }
+
+    /// Writes what the dialect has words for; there are none for hold, transfers, context and refusals.
+    pub fn tell(&mut self, now: Instant, event: &EngineEvent, out: &mut Outgoing) {
+        match event {
+            EngineEvent::Start(start) => {
+                if let State::Waiting { start: waiting } = &mut self.state {
+                    *waiting = Some(start.clone());
+                }
+            }
+            EngineEvent::Answered => self.begin(now, out),
+            EngineEvent::Stop(_) => self.stop(out),
+            EngineEvent::Held
+            | EngineEvent::Resumed
+            | EngineEvent::Transfer(_)
+            | EngineEvent::Context(_)
+            | EngineEvent::Refused { .. } => {}
+        }
+    }
+
+    /// Writes audio, rewritten to mu-law where needed. Whether it did: not before `start`, not after `stop`.
+    pub fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool {
+        let State::Streaming { began } = self.state else { return false };
+        self.sequence += 1;
+        self.chunk += 1;
+        let timestamp = heard.captured.saturating_duration_since(began).as_millis();
+        out.write(Form::Text, |text| {
+            text.put_slice(b"{\"event\":\"media\",\"sequenceNumber\":\"");
+            number(text, self.sequence);
+            text.put_slice(b"\",\"media\":{\"track\":\"inbound\",\"chunk\":\"");
+            number(text, self.chunk);
+            text.put_slice(b"\",\"timestamp\":\"");
+            number(text, u64::try_from(timestamp).unwrap_or(u64::MAX));
+            text.put_slice(b"\",\"payload\":\"");
+            payload(text, heard.format, heard.payload);
+            text.put_slice(b"\"},\"streamSid\":\"");
+            text.put_slice(self.stream_sid.as_bytes());
+            text.put_slice(b"\"}");
+        });
+        true
+    }
+
+    /// Writes a key that the far end pressed.
+    pub fn digit(&mut self, digit: Digit, out: &mut Outgoing) {
+        if let State::Streaming { .. } = self.state {
+            let sequence = self.next_sequence();
+            self.write(out, |sid| {
+                json!({
+                    "event": "dtmf", "streamSid": sid, "sequenceNumber": sequence,
+                    "dtmf": { "track": "inbound_track", "digit": digit.as_char().to_string() },
+                })
+            });
+        }
+    }
+
+    /// Writes a mark's return. The dialect has no answer to `clear` and no positions.
+    pub fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
+        match (answer, &self.state) {
+            (Answer::Marked { name, .. }, State::Streaming { .. }) => {
+                let sequence = self.next_sequence();
+                self.write(out, |sid| {
+                    json!({
+                        "event": "mark", "sequenceNumber": sequence, "streamSid": sid,
+                        "mark": { "name": name },
+                    })
+                });
+            }
+            (Answer::Marked { .. } | Answer::Cleared { .. } | Answer::Position { .. }, _) => {}
+        }
+    }
+
+    /// Reads one message; audio is decoded into `scratch`.
+    ///
+    /// # Errors
+    /// When it is not a text message with JSON whose known parts have the known shape.
+    pub fn understand<'a>(
+        &mut self,
+        message: Incoming<'a>,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<Said<'a>, Mistake> {
+        let Incoming::Text(text) = message else { return Err(Mistake::Binary) };
+        let message: FromBot<'a> = serde_json::from_str(text)?;
+        match message.event.as_ref().map(|event| &*event.0) {
+            Some("media") => match message.media.and_then(|media| media.payload) {
+                Some(Text(base64)) => self.audio(&base64, scratch),
+                None => Ok(Said::Nothing),
+            },
+            Some("mark") => match message.mark.and_then(|mark| mark.name) {
+                Some(Text(name)) => Ok(Said::Mark { id: None, name }),
+                None => Ok(Said::Nothing),
+            },
+            Some("clear") => {
+                self.segment = self.segment.wrapping_add(1);
+                Ok(Said::Clear { id: None, segment: None })
+            }
+            Some(_) | None => Ok(Said::Nothing),
+        }
+    }
+
+    fn audio<'a>(&self, base64: &str, scratch: &'a mut Vec<u8>) -> Result<Said<'a>, Mistake> {
+        scratch.clear();
+        LENIENT.decode_vec(base64, scratch).map_err(|_| Mistake::NotBase64)?;
+        if scratch.is_empty() {
+            return Ok(Said::Nothing);
+        }
+        let segment = SegmentId(self.segment);
+        Ok(Said::Audio { segment, format: AudioFormat::Pcmu, payload: scratch, last: false })
+    }
+
+    fn begin(&mut self, now: Instant, out: &mut Outgoing) {
+        let State::Waiting { start: Some(start) } = &mut self.state else { return };
+        let parameters = custom_parameters(start);
+        self.state = State::Streaming { began: now };
+        out.write(Form::Text, |text| {
+            text.put_slice(br#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#);
+        });
+        let sequence = self.next_sequence();
+        let (account, call) = (&self.account_sid, &self.call_sid);
+        self.write(out, |sid| {
+            json!({
+                "event": "start", "sequenceNumber": sequence,
+                "start": {
+                    "accountSid": account, "streamSid": sid, "callSid": call,
+                    "tracks": ["inbound"],
+                    "mediaFormat": { "encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1 },
+                    "customParameters": parameters,
+                },
+                "streamSid": sid,
+            })
+        });
+    }
+
+    fn stop(&mut self, out: &mut Outgoing) {
+        if let State::Streaming { .. } = self.state {
+            let sequence = self.next_sequence();
+            let (account, call) = (&self.account_sid, &self.call_sid);
+            self.write(out, |sid| {
+                json!({
+                    "event": "stop", "sequenceNumber": sequence, "streamSid": sid,
+                    "stop": { "accountSid": account, "callSid": call },
+                })
+            });
+        }
+        self.state = State::Stopped;
+    }
+
+    fn next_sequence(&mut self) -> String {
+        self.sequence += 1;
+        self.sequence.to_string()
+    }
+
+    fn write(&self, out: &mut Outgoing, message: impl FnOnce(&str) -> Value) {
+        let message = message(&self.stream_sid);
+        // Writing to a growing buffer has no error of its own.
+        out.write(Form::Text, |text| write!(text, "{message}").unwrap_or_default());
+    }
+}
+
+/// What the bot finds in `start.customParameters`, all of it text. The configuration's own parameters cannot
+/// be overruled by a context, which may have come in with the call; numbers and call id are always ours.
+fn custom_parameters(start: &EngineStart) -> Map<String, Value> {
+    let mut parameters = Map::new();
+    for (name, value) in &start.context.merge_fields {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                value.to_string()
+            }
+        };
+        parameters.insert(name.clone(), Value::String(value));
+    }
+    let context = &start.context;
+    let fields = [
+        ("tenant_id", &context.tenant_id),
+        ("campaign_id", &context.campaign_id),
+        ("contact_id", &context.contact_id),
+        ("intent", &context.intent),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            parameters.insert(name.into(), Value::String(value.clone()));
+        }
+    }
+    for (name, value) in &start.parameters {
+        parameters.insert(name.clone(), Value::String(value.clone()));
+    }
+    parameters.insert("from_number".into(), Value::String(start.from.clone()));
+    parameters.insert("to_number".into(), Value::String(start.to.clone()));
+    parameters.insert("call_id".into(), Value::String(start.call.to_string()));
+    parameters
+}
+
+fn number(text: &mut BytesMut, number: u64) {
+    write!(text, "{number}").unwrap_or_default();
+}
+
+fn payload(text: &mut BytesMut, format: AudioFormat, audio: &[u8]) {
+    let mut mulaw = [0; STEP];
+    for step in audio.chunks(STEP * format.bytes_per_sample()) {
+        let length = format.convert(AudioFormat::Pcmu, step, &mut mulaw);
+        let begin = text.len();
+        text.resize(begin + length.div_ceil(3) * 4, 0);
+        STANDARD
+            .encode_slice(&mulaw[..length], &mut text[begin..])
+            .expect("base64 takes four bytes for three, which is what was made room for");
+    }
+}
+
+#[derive(Deserialize)]
+struct FromBot<'a> {
+    #[serde(borrow, default)]
+    event: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    media: Option<Media<'a>>,
+    #[serde(borrow, default)]
+    mark: Option<Mark<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Media<'a> {
+    #[serde(borrow, default)]
+    payload: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Mark<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+}
+
+/// Borrowed unless it has escapes (PHP writes `/` as `\/`).
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
