@@ -1,3 +1,3 @@
 //! The daemon: see `docs/architecture.md` for the map.
-pub mod call;
 pub mod bridge;
+pub mod call;

@@ -9,6 +9,9 @@ use super::said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, 
 use super::{EdgeV1, Outgoing, Twilio};
 use crate::call::{CallId, Dialect, EngineEvent, LegId};
 
+/// A parser's complaint may repeat all it was given.
+const LONGEST_DETAIL: usize = 200;
+
 /// How much audio an engine may send ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credit {
@@ -93,9 +96,7 @@ impl Interpreter {
     ) -> Result<Said<'a>, Fault> {
         let understood = match &mut self.dialect {
             State::EdgeV1(edge) => edge.understand(message),
-            State::Twilio(twilio) => {
-                twilio.understand(message, scratch).map_err(|mistake| (mistake, None))
-            }
+            State::Twilio(twilio) => twilio.understand(message, scratch).map_err(|mistake| (mistake, None)),
         };
         understood
             .inspect(|_| self.mistakes = 0)
@@ -112,7 +113,9 @@ impl Interpreter {
 impl From<serde_json::Error> for Mistake {
     fn from(error: serde_json::Error) -> Self {
         match error.classify() {
-            serde_json::error::Category::Data => Self::Malformed(error.to_string()),
+            serde_json::error::Category::Data => {
+                Self::Malformed(error.to_string().chars().take(LONGEST_DETAIL).collect())
+            }
             serde_json::error::Category::Io
             | serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof => Self::NotJson { column: error.column() },

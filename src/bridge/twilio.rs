@@ -15,12 +15,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::alphabet;
+use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use base64::engine::{DecodePaddingMode, Engine};
 use bytes::{BufMut, BytesMut};
 use media::{AudioFormat, Digit, SegmentId};
 use serde::Deserialize;
@@ -311,3 +311,194 @@ struct Mark<'a> {
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::Mistake;
+    use crate::call::{Context, Direction, EndReason, FIRST_LEG, Mode, ProviderKey, Timestamp};
+    use media::MarkResult;
+    use std::time::Duration;
+
+    const SID: &str = "MZ01563e3ab5d3d6764c61efb99302bd5b";
+
+    #[test]
+    fn a_stream_is_told_as_twilio_tells_it() {
+        let now = now();
+        let mut twilio = Twilio::new(call());
+        let mut out = Outgoing::default();
+
+        twilio.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
+        assert!(out.is_empty(), "the bot hears of the call when it is answered");
+        assert!(!twilio.hear(&heard(now, &[0xFF; 160]), &mut out), "and hears nothing before");
+        twilio.tell(now, &EngineEvent::Answered, &mut out);
+        twilio.hear(&heard(now + Duration::from_millis(20), &[0, 1, 2, 3]), &mut out);
+        twilio.digit(Digit::try_from('#').unwrap(), &mut out);
+        twilio.answer(&Answer::Marked { name: "a\"b", result: MarkResult::Cleared, played_ms: 4 }, &mut out);
+        twilio.answer(&Answer::Cleared { re: None, segment: None, played_ms: 0, dropped_ms: 0 }, &mut out);
+        twilio.tell(now, &EngineEvent::Held, &mut out);
+        twilio.tell(now, &EngineEvent::Stop(EndReason::RemoteHungUp), &mut out);
+        assert!(!twilio.hear(&heard(now, &[0xFF; 160]), &mut out), "nothing after stop");
+        twilio.tell(now, &EngineEvent::Stop(EndReason::RemoteHungUp), &mut out);
+
+        let said = texts(&mut out);
+        assert_eq!(
+            said,
+            [
+                r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#.to_owned(),
+                format!(
+                    concat!(
+                        r#"{{"event":"start","sequenceNumber":"1","start":{{"#,
+                        r#""accountSid":"AC{hex}","streamSid":"MZ{hex}","callSid":"CA{hex}","tracks":["inbound"],"#,
+                        r#""mediaFormat":{{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}},"#,
+                        r#""customParameters":{{"first_name":"Sam","age":"7","intent":"book","voice":"alto","#,
+                        r#""from_number":"+16505824074","to_number":"+18005551234","#,
+                        r#""call_id":"call_01ARZ3NDEKTSV4RRFFQ69G5FAV"}}}},"streamSid":"MZ{hex}"}}"#,
+                    ),
+                    hex = &SID[2..]
+                ),
+                format!(
+                    concat!(
+                        r#"{{"event":"media","sequenceNumber":"2","media":{{"track":"inbound","chunk":"1","#,
+                        r#""timestamp":"20","payload":"AAECAw=="}},"streamSid":"{}"}}"#,
+                    ),
+                    SID
+                ),
+                format!(
+                    concat!(
+                        r##"{{"event":"dtmf","streamSid":"{}","sequenceNumber":"3","##,
+                        r##""dtmf":{{"track":"inbound_track","digit":"#"}}}}"##,
+                    ),
+                    SID
+                ),
+                format!(
+                    r#"{{"event":"mark","sequenceNumber":"4","streamSid":"{SID}","mark":{{"name":"a\"b"}}}}"#
+                ),
+                format!(
+                    concat!(
+                        r#"{{"event":"stop","sequenceNumber":"5","streamSid":"MZ{hex}","#,
+                        r#""stop":{{"accountSid":"AC{hex}","callSid":"CA{hex}"}}}}"#,
+                    ),
+                    hex = &SID[2..]
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_a_law_leg_is_heard_in_mu_law_whatever_its_packet_time() {
+        let now = now();
+        let alaw: Vec<u8> = (0..1_000_u32).map(|sample| sample as u8).collect();
+        let mut twilio = Twilio::new(call());
+        let mut out = Outgoing::default();
+        twilio.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
+        twilio.tell(now, &EngineEvent::Answered, &mut out);
+        out.clear();
+
+        twilio.hear(&Heard { format: AudioFormat::Pcma, ..heard(now, &alaw) }, &mut out);
+
+        let message: Value = serde_json::from_str(&texts(&mut out)[0]).unwrap();
+        let mulaw = STANDARD.decode(message["media"]["payload"].as_str().unwrap()).unwrap();
+        let expected: Vec<u8> = alaw.iter().map(|sample| media::g711::alaw_to_ulaw(*sample)).collect();
+        assert_eq!(mulaw, expected);
+    }
+
+    #[test]
+    fn the_bots_audio_marks_and_clears_are_understood() {
+        let mut twilio = Twilio::new(call());
+        let mut scratch = Vec::new();
+        let mut understand = |text: &str| match twilio.understand(Incoming::Text(text), &mut scratch).unwrap()
+        {
+            Said::Audio { segment, format: AudioFormat::Pcmu, payload, last: false } => {
+                format!("{} {payload:?}", segment.0)
+            }
+            said => format!("{said:?}"),
+        };
+
+        assert_eq!(understand(r#"{"event":"media","media":{"payload":"/wD+"}}"#), "0 [255, 0, 254]");
+        assert_eq!(understand(r#"{"media":{"payload":"\/wD+AQ"},"event":"media"}"#), "0 [255, 0, 254, 1]");
+        assert_eq!(
+            understand(r#"{"event":"mark","streamSid":"elsewhere","mark":{"name":"m1"}}"#),
+            r#"Mark { id: None, name: "m1" }"#
+        );
+        assert_eq!(understand(r#"{"event":"clear"}"#), "Clear { id: None, segment: None }");
+        assert_eq!(understand(r#"{"event":"media","media":{"payload":"AQ=="}}"#), "1 [1]");
+    }
+
+    #[test]
+    fn what_home_made_bots_send_beside_is_passed_over() {
+        let mut twilio = Twilio::new(call());
+        for odd in [
+            r#"{"event":"media","media":{}}"#,
+            r#"{"event":"media","media":{"payload":""}}"#,
+            r#"{"event":"media"}"#,
+            r#"{"event":"mark","mark":null}"#,
+            r#"{"event":"transcript","text":["a",{"b":1}]}"#,
+            r#"{}"#,
+        ] {
+            let mut scratch = Vec::new();
+            assert_eq!(twilio.understand(Incoming::Text(odd), &mut scratch), Ok(Said::Nothing), "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let mut twilio = Twilio::new(call());
+        let mut scratch = Vec::new();
+        let mut mistake = |message: Incoming<'_>| twilio.understand(message, &mut scratch).unwrap_err();
+
+        assert_eq!(mistake(Incoming::Binary(&[1])), Mistake::Binary);
+        assert_eq!(mistake(Incoming::Text("{\"event\":")), Mistake::NotJson { column: 9 });
+        assert_eq!(
+            mistake(Incoming::Text(r#"{"event":"media","media":{"payload":"*"}}"#)),
+            Mistake::NotBase64
+        );
+        assert!(matches!(
+            mistake(Incoming::Text(r#"{"event":"media","media":{"payload":5}}"#)),
+            Mistake::Malformed(_)
+        ));
+    }
+
+    fn call() -> CallId {
+        "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap()
+    }
+
+    fn start() -> EngineStart {
+        let mut merge_fields = Map::new();
+        merge_fields.insert("first_name".into(), json!("Sam"));
+        merge_fields.insert("age".into(), json!(7));
+        merge_fields.insert("voice".into(), json!("overruled"));
+        EngineStart {
+            call: call(),
+            provider: ProviderKey::from("sip-main"),
+            direction: Direction::Inbound,
+            from: "+16505824074".into(),
+            to: "+18005551234".into(),
+            mode: Mode::AiFirst,
+            context: Context { intent: Some("book".into()), merge_fields, ..Context::default() },
+            sip_call_id: "a84b4c76e66710".into(),
+            sip_headers: Vec::new(),
+            started_at: Timestamp::from_unix_ms(0),
+            parameters: vec![("voice".into(), "alto".into()), ("call_id".into(), "overruled".into())],
+        }
+    }
+
+    fn heard(captured: Instant, payload: &[u8]) -> Heard<'_> {
+        let format = AudioFormat::Pcmu;
+        Heard { leg: FIRST_LEG, format, payload, media_time: 160, captured, discontinuity: false }
+    }
+
+    fn texts(out: &mut Outgoing) -> Vec<String> {
+        std::iter::from_fn(|| out.pop())
+            .map(|(form, message)| {
+                assert_eq!(form, Form::Text);
+                String::from_utf8(message.to_vec()).unwrap()
+            })
+            .collect()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one question to the clock, for the beginning")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+}
