@@ -2,7 +2,7 @@
 //! may rely on is written for their authors in `docs/engine/edge-v1.md`.
 //!
 //! ```text
-//!   edge   -> engine   start, answered, hold, resumed, transfer, context, dtmf,
+//!   edge   -> engine   start, early_media, answered, hold, resumed, transfer, context, dtmf,
 //!                      mark, cleared, playout, error, stop, audio (track 0)
 //!   engine -> edge     accept, ring, early_media, reject, redirect, clear, mark, pause, resume, finish,
 //!                      dtmf, transfer, hang_up, context, audio (track 2)
@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use bytes::BufMut;
 use media::{Digit, SegmentId};
 
-pub use frame::{FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, Track};
+pub use frame::{
+    FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT, Track,
+};
 
 use super::interpreter::Credit;
 use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Said};
@@ -61,6 +63,7 @@ impl EdgeV1 {
                 self.state = State::Speaking { began: now };
                 write(out, &self.start(start));
             }
+            EngineEvent::EarlyMedia => write(out, &ToEngine::EarlyMedia {}),
             EngineEvent::Answered => write(out, &ToEngine::Answered {}),
             EngineEvent::Held => write(out, &ToEngine::Hold {}),
             EngineEvent::Resumed => write(out, &ToEngine::Resumed {}),
@@ -183,6 +186,9 @@ fn audio(message: &[u8]) -> Result<Said<'_>, FrameError> {
         Track::First | Track::Second | Track::Whisper => {
             return Err(FrameError::NotYours(header.track.to_byte()));
         }
+    }
+    if header.capture_or_segment > HIGHEST_SEGMENT {
+        return Err(FrameError::Segment(header.capture_or_segment));
     }
     let segment = SegmentId(header.capture_or_segment);
     let last = header.flags.contains(FrameFlags::END_OF_SEGMENT);

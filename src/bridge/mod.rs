@@ -14,7 +14,9 @@ mod outgoing;
 mod said;
 mod twilio;
 
-pub use edge_v1::{EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, Track};
+pub use edge_v1::{
+    EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT, Track,
+};
 pub use interpreter::{Credit, Interpreter};
 pub use outgoing::{Form, Outgoing};
 pub use said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};

@@ -89,7 +89,8 @@ impl Twilio {
             }
             EngineEvent::Answered => self.begin(now, out),
             EngineEvent::Stop(_) => self.stop(out),
-            EngineEvent::Held
+            EngineEvent::EarlyMedia
+            | EngineEvent::Held
             | EngineEvent::Resumed
             | EngineEvent::Transfer(_)
             | EngineEvent::Context(_)
@@ -158,6 +159,9 @@ impl Twilio {
         scratch: &'a mut Vec<u8>,
     ) -> Result<Said<'a>, Mistake> {
         let Incoming::Text(text) = message else { return Err(Mistake::Binary) };
+        if text.trim_start().starts_with('[') {
+            return Err(Mistake::Malformed("a message is an object".into()));
+        }
         let message: FromBot<'a> = serde_json::from_str(text)?;
         match message.event.as_ref().map(|event| &*event.0) {
             Some("media") => match message.media.and_then(|media| media.payload) {
@@ -351,9 +355,9 @@ mod tests {
                         r#"{{"event":"start","sequenceNumber":"1","start":{{"#,
                         r#""accountSid":"AC{hex}","streamSid":"MZ{hex}","callSid":"CA{hex}","tracks":["inbound"],"#,
                         r#""mediaFormat":{{"encoding":"audio/x-mulaw","sampleRate":8000,"channels":1}},"#,
-                        r#""customParameters":{{"first_name":"Sam","age":"7","intent":"book","voice":"alto","#,
-                        r#""from_number":"+16505824074","to_number":"+18005551234","#,
-                        r#""call_id":"call_01ARZ3NDEKTSV4RRFFQ69G5FAV"}}}},"streamSid":"MZ{hex}"}}"#,
+                        r#""customParameters":{{"first_name":"Sam","age":"7","voice":"alto","intent":"book","#,
+                        r#""call_id":"call_01ARZ3NDEKTSV4RRFFQ69G5FAV","#,
+                        r#""from_number":"+16505824074","to_number":"+18005551234"}}}},"streamSid":"MZ{hex}"}}"#,
                     ),
                     hex = &SID[2..]
                 ),
@@ -453,6 +457,7 @@ mod tests {
             mistake(Incoming::Text(r#"{"event":"media","media":{"payload":"*"}}"#)),
             Mistake::NotBase64
         );
+        assert!(matches!(mistake(Incoming::Text(r#"["clear"]"#)), Mistake::Malformed(_)));
         assert!(matches!(
             mistake(Incoming::Text(r#"{"event":"media","media":{"payload":5}}"#)),
             Mistake::Malformed(_)

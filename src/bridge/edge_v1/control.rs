@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use media::{Digit, MarkResult, SegmentId};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::frame::FrameCodec;
+use super::frame::{FrameCodec, HIGHEST_SEGMENT};
 use crate::bridge::said::{Mistake, Said};
 use crate::call::{
     CallId, Context, Direction, EndReason, EngineCommand, LegRole, Mode, ProviderKey, Timestamp,
@@ -32,6 +33,7 @@ const USUAL_DIGIT_MS: u32 = 100;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ToEngine<'a> {
     Start(Box<Start<'a>>),
+    EarlyMedia {},
     Answered {},
     Hold {},
     Resumed {},
@@ -132,6 +134,9 @@ pub(super) struct Read<'a> {
 /// # Errors
 /// What is wrong with it, and its `id` where that could be read.
 pub(super) fn read(text: &str) -> Result<Read<'_>, (Mistake, Option<String>)> {
+    if text.trim_start().starts_with('[') {
+        return Err((Mistake::Malformed("a message is an object".into()), None));
+    }
     let head: Head<'_> = serde_json::from_str(text).map_err(|error| (error.into(), None))?;
     let id = head.id.map(|Text(id)| id);
     let re = id.as_deref().map(str::to_owned);
@@ -150,18 +155,18 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
         "reject" => Said::Command(serde_json::from_str::<Reject>(text)?.command()?),
         "redirect" => {
             let redirect: Redirect = serde_json::from_str(text)?;
-            Said::Command(EngineCommand::Redirect { to: redirect.to.one()? })
+            Said::Command(EngineCommand::Redirect { to: redirect.to.0.one()? })
         }
         "clear" => {
             let clear: Clear = serde_json::from_str(text)?;
-            Said::Clear { id, segment: clear.segment.map(SegmentId) }
+            Said::Clear { id, segment: clear.segment.map(segment).transpose()? }
         }
         "mark" => Said::Mark { id, name: serde_json::from_str::<Mark<'_>>(text)?.name },
         "pause" => Said::Pause,
         "resume" => Said::Resume,
         "finish" => {
             let finish: Finish = serde_json::from_str(text)?;
-            Said::Finish { segment: SegmentId(finish.segment) }
+            Said::Finish { segment: segment(finish.segment)? }
         }
         "dtmf" => {
             let dtmf: Dtmf<'_> = serde_json::from_str(text)?;
@@ -169,7 +174,7 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
         }
         "transfer" => {
             let transfer: Transfer = serde_json::from_str(text)?;
-            let (to, reason) = (transfer.to.one()?, transfer.reason);
+            let (to, reason) = (transfer.to.0.one()?, transfer.reason);
             Said::Command(EngineCommand::Transfer { id: owned(id), to, reason })
         }
         "hang_up" => {
@@ -178,13 +183,18 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
         }
         "context" => {
             let message: ContextMessage = serde_json::from_str(text)?;
-            Said::Command(EngineCommand::Context(message.context.into()))
+            Said::Command(EngineCommand::Context(message.context.0.into()))
         }
         // An engine may tell us of its troubles; there is nothing to obey.
         "error" => Said::Nothing,
         unknown => return Err(Mistake::UnknownType(shorten(unknown))),
     };
     Ok(Read { said, codec: None })
+}
+
+fn segment(number: u32) -> Result<SegmentId, Mistake> {
+    let wrong = Mistake::Field { field: "segment", must: "must not be above 2147483647" };
+    (number <= HIGHEST_SEGMENT).then_some(SegmentId(number)).ok_or(wrong)
 }
 
 fn shorten(text: &str) -> String {
@@ -227,6 +237,16 @@ impl Reject {
     }
 }
 
+/// Read from an object and nothing else: a derived `Deserialize` would take a list for one, by position.
+struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Map::deserialize(deserializer)?;
+        T::deserialize(Value::Object(map)).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Exactly one of the two.
 #[derive(Deserialize)]
 struct Target {
@@ -254,7 +274,7 @@ impl Target {
 
 #[derive(Deserialize)]
 struct Redirect {
-    to: Target,
+    to: Object<Target>,
 }
 
 #[derive(Deserialize)]
@@ -301,7 +321,7 @@ impl Dtmf<'_> {
 
 #[derive(Deserialize)]
 struct Transfer {
-    to: Target,
+    to: Object<Target>,
     #[serde(default)]
     reason: Option<String>,
 }
@@ -316,7 +336,7 @@ struct HangUp {
 
 #[derive(Deserialize)]
 struct ContextMessage {
-    context: LenientContext,
+    context: Object<LenientContext>,
 }
 
 /// A [`Context`] whose unknown fields are passed over, as everywhere on this socket.

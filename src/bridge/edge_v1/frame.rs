@@ -16,6 +16,9 @@ use media::{AudioFormat, SampleRate};
 /// Bytes before the audio.
 pub const HEADER_LENGTH: usize = 16;
 
+/// The highest number that an engine may give a segment; those above are the edge's own, for announcements.
+pub const HIGHEST_SEGMENT: u32 = u32::MAX / 2;
+
 /// What a binary message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
@@ -88,6 +91,9 @@ pub enum FrameError {
     /// A track that the engine may not speak on.
     #[error("an engine speaks on track 2 here, not on {0}")]
     NotYours(u8),
+    /// Above [`HIGHEST_SEGMENT`].
+    #[error("segment {0} is above 2147483647")]
+    Segment(u32),
 }
 
 impl FrameError {
@@ -98,6 +104,7 @@ impl FrameError {
             Self::Kind(_) => "frame.kind",
             Self::Track(_) | Self::NotYours(_) => "frame.track",
             Self::Codec(_) => "frame.codec",
+            Self::Segment(_) => "frame.segment",
         }
     }
 }

@@ -1,0 +1,357 @@
+//! What `docs/engine` promises to authors of engines is what the code does: schemas, samples, golden frames.
+
+#[path = "support/schema.rs"]
+mod schema;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use callingedge::bridge::{
+    Answer, Complaint, Credit, EdgeV1, FrameCodec, FrameFlags, FrameHeader, FrameKind, Incoming, Outgoing,
+    Said, Track,
+};
+use callingedge::call::{
+    Context, Direction, EndReason, EngineEvent, EngineStart, FIRST_LEG, Mode, ProviderKey, Timestamp,
+    TransferState, TransferStep,
+};
+use media::{AudioFormat, Digit, MarkResult, SegmentId};
+use proptest::prelude::*;
+use schema::violation;
+use serde_json::{Value, json};
+
+const CREDIT: Credit = Credit { window: Duration::from_secs(30), limit: Duration::from_secs(600) };
+
+#[test]
+fn every_schema_has_samples_that_fit_it() {
+    for (name, schema) in schemas("to-edge").into_iter().chain(schemas("to-engine")) {
+        let samples = schema["examples"].as_array().expect("a schema has examples");
+
+        assert!(!samples.is_empty(), "{name}");
+        for sample in samples {
+            assert_eq!(violation(&schema, sample), None, "{name}: {sample}");
+        }
+    }
+}
+
+#[test]
+fn every_sample_to_the_edge_is_understood_also_with_fields_of_tomorrow() {
+    for (name, schema) in schemas("to-edge") {
+        for sample in schema["examples"].as_array().unwrap() {
+            let mut tomorrow = sample.clone();
+            tomorrow["of_tomorrow"] = json!({ "a": [1, 2, { "b": null }] });
+
+            let today = understood(sample);
+            assert!(today.is_ok(), "{name}: {today:?}");
+            assert_eq!(understood(&tomorrow), today, "{name}");
+        }
+    }
+}
+
+/// What the schema refuses the code refuses, one field at a time: missing, of another type, out of bounds.
+#[test]
+fn what_a_schema_refuses_the_code_refuses() {
+    let mut refused = 0;
+    for (name, schema) in schemas("to-edge") {
+        if name == "error" {
+            continue; // an engine's own trouble is never looked at
+        }
+        for sample in schema["examples"].as_array().unwrap() {
+            for spoiled in spoil(sample) {
+                let by_schema = violation(&schema, &spoiled).is_some();
+                refused += usize::from(by_schema);
+                assert_eq!(understood(&spoiled).is_err(), by_schema, "{name}: {spoiled}");
+            }
+        }
+    }
+    assert!(refused > 50, "only {refused} were refused");
+}
+
+#[test]
+fn every_type_the_code_understands_has_a_schema() {
+    let known = schemas("to-edge");
+    for word in [
+        "accept",
+        "ring",
+        "early_media",
+        "reject",
+        "redirect",
+        "clear",
+        "mark",
+        "pause",
+        "resume",
+        "finish",
+        "dtmf",
+        "transfer",
+        "hang_up",
+        "context",
+        "error",
+        "answer",
+        "answered",
+        "hold",
+        "resumed",
+        "mode",
+        "start",
+        "stop",
+        "playout",
+        "cleared",
+        "ping",
+        "media",
+        "connected",
+        "speech_started",
+        "quality",
+    ] {
+        let unknown = understood(&json!({ "type": word }))
+            .err()
+            .is_some_and(|error| error.starts_with("there is no message of type"));
+        assert_eq!(!unknown, known.contains_key(word), "{word}");
+    }
+}
+
+#[test]
+fn everything_the_code_writes_fits_its_schema() {
+    let schemas = schemas("to-engine");
+    let mut seen = BTreeMap::new();
+    for message in everything() {
+        let kind = message["type"].as_str().unwrap().to_owned();
+        let schema = schemas.get(&kind).unwrap_or_else(|| panic!("{kind} has no schema"));
+        assert_eq!(violation(schema, &message), None, "{message}");
+        *seen.entry(kind).or_insert(0) += 1;
+    }
+    assert_eq!(seen.keys().collect::<Vec<_>>(), schemas.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_golden_frames_are_what_the_code_reads_and_writes() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(docs("vectors")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let described: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let bytes = std::fs::read(path.with_extension("bin")).unwrap();
+        assert_eq!(hex(&bytes), described["bytes_hex"], "{path:?}");
+        match described["refused"].as_str() {
+            Some(code) => {
+                let error = EdgeV1::new(CREDIT).understand(Incoming::Binary(&bytes)).unwrap_err();
+                assert_eq!(error.0.code(), code, "{path:?}");
+            }
+            None => check_frame(&path, &described, &bytes),
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 13);
+}
+
+fn check_frame(path: &std::path::Path, described: &Value, bytes: &[u8]) {
+    let frame = &described["frame"];
+    let number = |name: &str| u32::try_from(frame[name].as_u64().unwrap()).unwrap();
+    let up = described["direction"] == "to-engine";
+    let header = FrameHeader {
+        kind: FrameKind::Audio,
+        track: if up { Track::First } else { Track::Engine },
+        flags: FrameFlags::from_byte(u8::try_from(number("flags")).unwrap()),
+        codec: FrameCodec::from_name(frame["codec"].as_str().unwrap()).unwrap(),
+        sequence: number("seq"),
+        media_time: number("media_time"),
+        capture_or_segment: number(if up { "capture_ms" } else { "segment" }),
+    };
+    let (read, audio) = FrameHeader::parse(bytes).unwrap();
+
+    assert_eq!(read, header, "{path:?}");
+    assert_eq!(u32::from(header.track.to_byte()), number("track"), "{path:?}");
+    assert_eq!(hex(audio), frame["audio_hex"], "{path:?}");
+    assert_eq!([&header.to_bytes(), audio].concat(), bytes, "{path:?}");
+    if !up {
+        let said = EdgeV1::new(CREDIT).understand(Incoming::Binary(bytes)).unwrap();
+        let segment = SegmentId(header.capture_or_segment);
+        let last = header.flags.contains(FrameFlags::END_OF_SEGMENT);
+        let expected = match (audio.is_empty(), last) {
+            (false, _) => Said::Audio { segment, format: header.codec.format(), payload: audio, last },
+            (true, true) => Said::Finish { segment },
+            (true, false) => Said::Nothing,
+        };
+        assert_eq!(said, expected, "{path:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_start_holds_it_fits_its_schema(
+        from: String, to: String, intent: Option<String>, parameters: Vec<(String, String)>,
+        sip_headers: Vec<(String, String)>, outbound: bool,
+    ) {
+        let direction = if outbound { Direction::Outbound } else { Direction::Inbound };
+        let context = Context { intent, ..Context::default() };
+        let start = EngineStart { from, to, direction, parameters, sip_headers, context, ..start() };
+        let mut out = Outgoing::default();
+        EdgeV1::new(CREDIT).tell(now(), &EngineEvent::Start(Box::new(start)), &mut out);
+
+        let message = pop(&mut out).unwrap();
+        prop_assert_eq!(violation(&schemas("to-engine")["start"], &message), None);
+    }
+}
+
+/// One of everything that the dialect can write, most of it in more than one shape.
+fn everything() -> Vec<Value> {
+    let mut edge = EdgeV1::new(CREDIT);
+    let mut out = Outgoing::default();
+    let now = now();
+    edge.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
+    for event in [EngineEvent::EarlyMedia, EngineEvent::Answered, EngineEvent::Held, EngineEvent::Resumed] {
+        edge.tell(now, &event, &mut out);
+    }
+    for state in [
+        TransferState::Requested,
+        TransferState::Accepted,
+        TransferState::Ringing,
+        TransferState::Transferred,
+        TransferState::Failed,
+    ] {
+        let sip = Some((180, "Ringing".to_owned()));
+        edge.tell(now, &EngineEvent::Transfer(TransferStep { re: Some("t1".into()), state, sip }), &mut out);
+        edge.tell(now, &EngineEvent::Transfer(TransferStep { re: None, state, sip: None }), &mut out);
+    }
+    edge.tell(now, &EngineEvent::Context(Context::default()), &mut out);
+    let refused = EngineEvent::Refused {
+        re: Some("x".into()),
+        code: "transfer.unsupported".into(),
+        message: "no".into(),
+    };
+    edge.tell(now, &refused, &mut out);
+    edge.digit(FIRST_LEG, Digit::try_from('D').unwrap(), Duration::from_millis(80), &mut out);
+    for result in [MarkResult::Played, MarkResult::Cleared] {
+        edge.answer(&Answer::Marked { name: "a \"mark\"", result, played_ms: 20 }, &mut out);
+    }
+    let segment = SegmentId(4);
+    edge.answer(
+        &Answer::Cleared { re: Some("c"), segment: Some(segment), played_ms: 1, dropped_ms: 2 },
+        &mut out,
+    );
+    edge.answer(&Answer::Cleared { re: None, segment: None, played_ms: 0, dropped_ms: 0 }, &mut out);
+    edge.answer(&Answer::Position { segment, played_ms: 1, buffered_ms: 2, underruns: 3 }, &mut out);
+    edge.complain(&Complaint { code: "playout.full", re: None, message: "full", fatal: true }, &mut out);
+    for reason in [EndReason::RemoteHungUp, EndReason::EdgeFailed, EndReason::Transferred] {
+        edge.tell(now, &EngineEvent::Stop(reason), &mut out);
+    }
+    std::iter::from_fn(|| pop(&mut out)).collect()
+}
+
+/// `sample` with one thing wrong, or at least changed, in each.
+fn spoil(sample: &Value) -> Vec<Value> {
+    let others = [
+        json!(null),
+        json!(true),
+        json!(7),
+        json!(70_000),
+        json!(2_147_483_648_u64),
+        json!(-1),
+        json!(""),
+        json!("x y"),
+        json!("*"),
+        json!([]),
+        json!({}),
+        json!({ "number": "1", "sip_uri": "sip:a" }),
+        json!({ "sip_uri": "tel:1" }),
+    ];
+    let object = sample.as_object().unwrap();
+    let mut spoiled = Vec::new();
+    for name in object.keys().filter(|name| *name != "type") {
+        let mut without = object.clone();
+        without.remove(name);
+        spoiled.push(Value::Object(without));
+        for other in &others {
+            let mut with = object.clone();
+            with[name] = other.clone();
+            spoiled.push(Value::Object(with));
+        }
+    }
+    spoiled
+}
+
+fn understood(message: &Value) -> Result<String, String> {
+    let text = message.to_string();
+    let mut edge = EdgeV1::new(CREDIT);
+    let said = edge.understand(Incoming::Text(&text)).map_err(|(mistake, _)| mistake.to_string())?;
+    Ok(format!("{said:?} {edge:?}"))
+}
+
+fn start() -> EngineStart {
+    EngineStart {
+        call: "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
+        provider: ProviderKey::from("sip-main"),
+        direction: Direction::Inbound,
+        from: "+16505824074".into(),
+        to: "+18005551234".into(),
+        mode: Mode::AiFirst,
+        context: Context::default(),
+        sip_call_id: "a84b4c76e66710".into(),
+        sip_headers: vec![("Subject".into(), "Appointment".into())],
+        started_at: Timestamp::from_unix_ms(1_779_298_264_120),
+        parameters: vec![("voice".into(), "alto".into())],
+    }
+}
+
+fn pop(out: &mut Outgoing) -> Option<Value> {
+    out.pop().map(|(_, message)| serde_json::from_slice(&message).unwrap())
+}
+
+/// The schemas of one direction by the type they describe.
+fn schemas(direction: &str) -> BTreeMap<String, Value> {
+    let mut schemas = BTreeMap::new();
+    for entry in std::fs::read_dir(docs("schemas")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(kind) = name.strip_prefix(&format!("{direction}.")) else { continue };
+        let kind = kind.strip_suffix(".json").expect("schemas are JSON").to_owned();
+        let schema: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(schema["properties"]["type"]["const"], kind, "{name}");
+        schemas.insert(kind, schema);
+    }
+    schemas
+}
+
+fn docs(part: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/engine").join(part)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one question to the clock, for the beginning")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Heard audio comes out as one frame in the codec that the engine asked for.
+#[test]
+fn the_engine_hears_the_codec_it_accepted_with() {
+    let mut edge = EdgeV1::new(CREDIT);
+    let mut out = Outgoing::default();
+    let now = now();
+    edge.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
+    edge.understand(Incoming::Text(r#"{"type":"accept","codec":"l16_8k"}"#)).unwrap();
+    out.clear();
+
+    for (number, discontinuity) in [(0, false), (1, true)] {
+        let heard = callingedge::bridge::Heard {
+            leg: FIRST_LEG,
+            format: AudioFormat::Pcmu,
+            payload: &[0xFF, 0x80],
+            media_time: 160 * number,
+            captured: now + Duration::from_millis(7),
+            discontinuity,
+        };
+        assert!(edge.hear(&heard, &mut out));
+        let (_, message) = out.pop().unwrap();
+        let (header, audio) = FrameHeader::parse(&message).unwrap();
+        assert_eq!(
+            (header.codec, header.sequence, header.media_time, header.capture_or_segment),
+            (FrameCodec::L16Narrow, number, 160 * number, 7)
+        );
+        assert_eq!(header.flags.contains(FrameFlags::DISCONTINUITY), discontinuity);
+        assert_eq!(audio, [0_i16, 32_124].map(i16::to_le_bytes).concat());
+    }
+}
