@@ -1,4 +1,5 @@
 //! What `docs/engine` promises to authors of engines is what the code does: schemas, samples, golden frames.
+#![expect(clippy::unwrap_used, reason = "a test may fail that way, in its helpers too")]
 
 #[path = "support/schema.rs"]
 mod schema;

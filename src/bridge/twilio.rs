@@ -411,12 +411,12 @@ mod tests {
     fn the_bots_audio_marks_and_clears_are_understood() {
         let mut twilio = Twilio::new(call());
         let mut scratch = Vec::new();
-        let mut understand = |text: &str| match twilio.understand(Incoming::Text(text), &mut scratch).unwrap()
-        {
-            Said::Audio { segment, format: AudioFormat::Pcmu, payload, last: false } => {
-                format!("{} {payload:?}", segment.0)
+        let mut understand = |text: &str| {
+            let said = twilio.understand(Incoming::Text(text), &mut scratch).unwrap();
+            if let Said::Audio { segment, format: AudioFormat::Pcmu, payload, last: false } = said {
+                return format!("{} {payload:?}", segment.0);
             }
-            said => format!("{said:?}"),
+            format!("{said:?}")
         };
 
         assert_eq!(understand(r#"{"event":"media","media":{"payload":"/wD+"}}"#), "0 [255, 0, 254]");

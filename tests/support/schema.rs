@@ -39,17 +39,17 @@ fn number(rule: &Value) -> u64 {
 }
 
 fn fits_type(rule: &Value, value: &Value) -> bool {
-    match rule {
-        Value::Array(choices) => choices.iter().any(|choice| fits_type(choice, value)),
-        rule => match rule.as_str().expect("a type has a name") {
-            "object" => value.is_object(),
-            "array" => value.is_array(),
-            "string" => value.is_string(),
-            "integer" => value.is_i64() || value.is_u64(),
-            "boolean" => value.is_boolean(),
-            "null" => value.is_null(),
-            unknown => panic!("the check does not know the type {unknown}"),
-        },
+    if let Some(choices) = rule.as_array() {
+        return choices.iter().any(|choice| fits_type(choice, value));
+    }
+    match rule.as_str().expect("a type has a name") {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        unknown => panic!("the check does not know the type {unknown}"),
     }
 }
 
@@ -70,10 +70,10 @@ fn properties(rule: &Value, value: &Value) -> Option<String> {
 fn additional(schema: &Value, rule: &Value, value: &Value) -> Option<String> {
     let known = |name: &String| schema["properties"].get(name).is_some();
     let mut others = value.as_object()?.iter().filter(|(name, _)| !known(name));
-    match rule {
-        Value::Bool(false) => others.next().map(|(name, _)| format!("{name} is not part of it")),
-        rule => others.find_map(|(_, value)| violation(rule, value)),
+    if *rule == Value::Bool(false) {
+        return others.next().map(|(name, _)| format!("{name} is not part of it"));
     }
+    others.find_map(|(_, value)| violation(rule, value))
 }
 
 /// The patterns in use, written out.
