@@ -197,7 +197,7 @@ impl<'a> Cursor<'a> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(self.malformed()) }
     }
 
-    pub(crate) fn take_while(&mut self, class: impl Fn(u8) -> bool) -> &'a [u8] {
+    pub(crate) fn take_while(&mut self, mut class: impl FnMut(u8) -> bool) -> &'a [u8] {
         let rest = self.rest();
         let length = rest.iter().position(|&byte| !class(byte)).unwrap_or(rest.len());
         self.at += length;

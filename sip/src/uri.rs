@@ -227,7 +227,7 @@ impl Uri {
     }
 
     fn has_params_of(&self, other: &Self) -> bool {
-        other.params().all(|(name, value)| same_escaped(value.or(Some("")), self.param(name), Case::Ignored))
+        other.params().all(|(name, _)| same_escaped(other.param(name), self.param(name), Case::Ignored))
     }
 
     fn has_headers_of(&self, other: &Self) -> bool {
@@ -282,10 +282,8 @@ impl Layout {
             let end = start + length;
             let user_end = memchr(b':', &text[start..end]).map_or(end, |found| start + found);
             check_escapes(text, start..end)?;
-            if user_end == start {
-                return Err(Malformed { at: start });
-            }
-            self.user = Some(Span::new(start..user_end));
+            // Gateways without a caller's number write `sip:@host`: nobody reads that as another host.
+            self.user = (user_end > start).then(|| Span::new(start..user_end));
             self.password = (user_end < end).then(|| Span::new(user_end + 1..end));
             at = end + 1;
         }

@@ -106,9 +106,15 @@ impl<'a> Parts<'a> {
             quoted
         } else {
             // An unquoted name may be any text: many send letters, dots and brackets that are no tokens. Only what
-            // ends an element or begins a URI cannot be in it.
+            // ends an element or begins a URI cannot be in it. A Nero phone sends `\"arik\" <sip:…>`, hence the
+            // backslash.
             let mut ahead = cursor.clone();
-            let text = ahead.take_while(|byte| !matches!(byte, b'<' | b'>' | b':' | b',' | b';' | b'"'));
+            let mut escaped = false;
+            let text = ahead.take_while(|byte| {
+                let ends = !escaped && matches!(byte, b'<' | b'>' | b':' | b',' | b';' | b'"');
+                escaped = byte == b'\\' && !escaped;
+                !ends
+            });
             if ahead.peek() == Some(b'<') {
                 *cursor = ahead;
                 lex::trim(text)
@@ -197,6 +203,7 @@ mod tests {
             ("José (Sales)\r\n  <sip:a@h>", Some("José (Sales)")),
             ("<sip:a@h>", None),
             ("\"\" <sip:a@h>", None),
+            ("\\\"arik\\\" <sip:a@h>", Some("\\\"arik\\\"")),
         ] {
             assert_eq!(parse(text).display(), display, "{text:?}");
         }

@@ -57,7 +57,7 @@ pub enum ParseError {
     /// A header that every message, or this one, must have.
     #[error("{0} is missing")]
     Missing(HeaderName),
-    /// A header that may stand only once.
+    /// A header that may stand only once stands twice and says two things.
     #[error("{name} is repeated at byte {at}")]
     Repeated {
         /// The header.
