@@ -1,4 +1,5 @@
 //! SIP messages, transactions and dialogs, sans-IO.
+#![forbid(unsafe_code)]
 
 pub mod auth;
 mod header;

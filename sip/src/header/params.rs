@@ -89,6 +89,9 @@ impl Params {
     pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
         let mut text = String::new();
         while let Some(RawParam { name, value }) = cursor.param()? {
+            if text.is_empty() {
+                text.reserve(name.len() + value.map_or(0, <[u8]>::len) + cursor.rest().len() + 2);
+            }
             let value = value.map(lex::readable);
             push(&mut text, name, value.as_deref());
         }

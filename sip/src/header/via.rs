@@ -23,7 +23,8 @@ pub const DEFAULT_TLS_PORT: u16 = 5061;
 pub struct Via {
     transport: ViaTransport,
     host: HostAt,
-    host_text: Arc<str>,
+    /// The host where it is a name.
+    domain: Option<Arc<str>>,
     port: Option<u16>,
     params: Params,
 }
@@ -60,11 +61,8 @@ impl Via {
     /// Our own Via of a request: asks for `rport` (RFC 3581), unless the transport is a connection anyway.
     pub fn new(transport: ViaTransport, host: Host<'_>, port: Option<u16>, branch: &str) -> Self {
         let asks = transport == ViaTransport::Udp;
-        let host_text = match host {
-            Host::Domain(name) => name.into(),
-            Host::V4(_) | Host::V6(_) => "".into(),
-        };
-        let mut via = Self { transport, host: HostAt::of(host), host_text, port, params: Params::default() };
+        let mut via =
+            Self { transport, host: HostAt::of(host), domain: domain(host), port, params: Params::default() };
         via.params.set("branch", Some(branch));
         if asks {
             via.params.set("rport", None);
@@ -87,7 +85,7 @@ impl Via {
 
     /// The host of `sent-by`.
     pub fn host(&self) -> Host<'_> {
-        self.host.with(&self.host_text)
+        self.host.with(self.domain.as_deref().unwrap_or_default())
     }
 
     /// The port of `sent-by`, if one is written.
@@ -167,12 +165,9 @@ impl Via {
 
     pub(crate) fn read(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
         let Parts { transport, host, port } = Parts::read(cursor)?;
-        let host_text = match host {
-            Host::Domain(name) => name.into(),
-            Host::V4(_) | Host::V6(_) => "".into(),
-        };
         let transport = ViaTransport::from_token(transport);
-        Ok(Self { transport, host: HostAt::of(host), host_text, port, params: Params::read(cursor)? })
+        let params = Params::read(cursor)?;
+        Ok(Self { transport, host: HostAt::of(host), domain: domain(host), port, params })
     }
 
     /// Reads one element without keeping it.
@@ -180,6 +175,13 @@ impl Via {
         Parts::read(cursor)?;
         while cursor.param()?.is_some() {}
         Ok(())
+    }
+}
+
+fn domain(host: Host<'_>) -> Option<Arc<str>> {
+    match host {
+        Host::Domain(name) => Some(name.into()),
+        Host::V4(_) | Host::V6(_) => None,
     }
 }
 
