@@ -1,6 +1,6 @@
 //! What audio is called in SDP and RTP: RFC 3551 §6.
 
-use crate::AudioFormat;
+use crate::{AudioFormat, g711};
 
 /// A codec that a leg can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +55,15 @@ impl Codec {
         match self {
             Self::Pcmu => AudioFormat::Pcmu,
             Self::Pcma => AudioFormat::Pcma,
+        }
+    }
+
+    /// How one code of ours becomes one of `target`; nothing where they are the same.
+    pub(crate) fn rewriting(self, target: Self) -> Option<fn(u8) -> u8> {
+        match (self, target) {
+            (Self::Pcmu, Self::Pcma) => Some(g711::ulaw_to_alaw),
+            (Self::Pcma, Self::Pcmu) => Some(g711::alaw_to_ulaw),
+            (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => None,
         }
     }
 }

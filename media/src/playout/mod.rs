@@ -378,12 +378,8 @@ impl Playout {
 
     /// The leg speaks `codec` from now on; what waits is rewritten.
     pub(crate) fn switch_codec(&mut self, codec: Codec) {
-        let rewrite = match (self.codec, codec) {
-            (Codec::Pcmu, Codec::Pcma) => g711::ulaw_to_alaw,
-            (Codec::Pcma, Codec::Pcmu) => g711::alaw_to_ulaw,
-            (Codec::Pcmu, Codec::Pcmu) | (Codec::Pcma, Codec::Pcma) => return,
-        };
-        self.codec = codec;
+        let rewrite = std::mem::replace(&mut self.codec, codec).rewriting(codec);
+        let Some(rewrite) = rewrite else { return };
         for code in &mut self.audio {
             *code = rewrite(*code);
         }

@@ -1,67 +1,60 @@
-//! The RTP of one leg.
+//! The RTP of one leg, both ways: RFC 3550, RFC 3551, RFC 4733.
+//!
+//! ```text
+//!   handle_rtp: what is it? -> parse -> Source -> Stream -> MediaClock -> Window -> next_frame
+//!                                         |          |
+//!                                         |          +-> DtmfIn -> next_dtmf
+//!                                         v
+//!   next_packet: Playout or DtmfOut -> destination           Rtcp <-> handle_rtcp, next_report
+//! ```
+//!
+//! A packet is parsed, judged and copied once, into a place of the window; `next_frame` lends it out. On the
+//! way down a frame is written from the play-out's ring straight into the packet. SRTP will stand before
+//! the parser and behind the writer.
 
+mod config;
+mod demultiplex;
 mod discard;
+mod dtmf_in;
+mod dtmf_out;
+mod media_clock;
+mod rtcp;
+mod source;
 mod statistics;
+mod stream;
+mod window;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use rtp_types::RtpPacket;
+
+pub use config::SessionConfig;
 pub use discard::{Discard, DiscardCounts};
 pub use statistics::Statistics;
 
-use crate::{Digit, Negotiated, Playout};
+use crate::{Codec, Digit, Direction, Negotiated, Played, Playout, SAMPLES_PER_BEAT};
+use demultiplex::{Accepts, Payload, Protocol};
+use dtmf_in::{DtmfIn, EventPayload};
+use dtmf_out::DtmfOut;
+use media_clock::MediaClock;
+use rtcp::{Kind, Rtcp, Sent};
+use source::{Source, Verdict, same};
+use stream::{Place, Stream};
+use window::{Content, Frame, PAYLOAD_MAX, Window};
 
 /// The longest packet that [`Session::next_packet`] writes.
-pub const PACKET_MAX: usize = 172;
+pub const PACKET_MAX: usize = RTP_HEADER + SAMPLES_PER_BEAT;
 
 /// The longest packet that [`Session::next_report`] and [`Session::farewell`] write.
 pub const REPORT_MAX: usize = 512;
 
-/// What a session needs beside the outcome of offer and answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// Our synchronisation source.
-    pub ssrc: u32,
-    /// The sequence number of our first packet.
-    pub first_sequence: u16,
-    /// The timestamp of our first packet.
-    pub first_timestamp: u32,
-    /// For all other chance: report intervals, comfort noise.
-    pub seed: u64,
-    /// How long a gap on the way up waits for what is missing.
-    pub reorder_wait: Duration,
-    /// How long nothing may come in before [`SessionFact::Inactive`], while something should.
-    pub inactivity: Duration,
-    /// How long after the first packet from elsewhere the address of the SDP is still preferred.
-    pub learning: Duration,
-    /// How long the pinned source must be silent before another may take its place; nothing: never.
-    pub source_silence: Option<Duration>,
-    /// The most audio that may wait for play-out.
-    pub playout_limit: Duration,
-    /// Our canonical name in RTCP, at most 255 bytes.
-    pub cname: String,
-    /// What a wall clock shows when the session begins, for the NTP time of sender reports.
-    pub wall: SystemTime,
-}
+/// Without extension and contributing sources, which we never write.
+const RTP_HEADER: usize = 12;
 
-impl SessionConfig {
-    /// Usual times, and everything that should be random drawn from `seed`.
-    pub fn from_seed(seed: u64) -> Self {
-        Self {
-            ssrc: seed as u32,
-            first_sequence: seed as u16,
-            first_timestamp: seed as u32,
-            seed,
-            reorder_wait: Duration::from_millis(60),
-            inactivity: Duration::from_secs(30),
-            learning: Duration::from_millis(250),
-            source_silence: Some(Duration::from_secs(2)),
-            playout_limit: Duration::from_secs(600),
-            cname: String::from("callingedge"),
-            wall: SystemTime::UNIX_EPOCH,
-        }
-    }
-}
+/// The most facts that wait; what happens more often than it is asked for is not told.
+const FACTS: usize = 32;
 
 /// One packet's audio on its way to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,25 +119,124 @@ pub enum SessionFact {
 /// The RTP of one leg, both ways.
 #[derive(Debug)]
 pub struct Session {
+    start: Instant,
+    direction: Direction,
+    signalled_rtcp: SocketAddr,
+    signalled_rtp: SocketAddr,
+
+    source: Source,
+    stream: Option<Stream>,
+    /// From an extended sequence number of the stream to a number of the window.
+    offset: u32,
+    accepts: Accepts,
+    clock: MediaClock,
+    window: Window,
+    dtmf_in: DtmfIn,
+    activity: Activity,
+
+    codec: Codec,
+    payload_type: u8,
+    telephone_event: Option<u8>,
     playout: Playout,
+    dtmf_out: DtmfOut,
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    /// Our next packet begins a talk spurt.
+    marker: bool,
+
+    rtcp: Rtcp,
+    facts: VecDeque<SessionFact>,
+    counts: Counts,
+}
+
+/// Whether the peer is heard, for [`SessionFact::Inactive`].
+#[derive(Debug, Clone, Copy)]
+struct Activity {
+    patience: Duration,
+    /// The last packet, or since when there should be some.
+    last: Instant,
+    told: bool,
+}
+
+/// What only this module counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
     discarded: DiscardCounts,
+    /// Of streams that were replaced.
+    received: u64,
+    lost: u64,
+    expected: u64,
+    reordered: u64,
+    sent: u64,
+    octets: u64,
+    frames_up: u64,
+    frames_down: u64,
+    silence_down: u64,
 }
 
 impl Session {
     /// A session that begins at `now`.
     pub fn new(now: Instant, negotiated: &Negotiated, config: SessionConfig) -> Self {
-        let _ = now;
         Self {
+            start: now,
+            direction: negotiated.direction,
+            signalled_rtcp: negotiated.rtcp,
+            signalled_rtp: negotiated.rtp,
+            source: Source::new(negotiated.rtp, config.learning, config.source_silence),
+            stream: None,
+            offset: 0,
+            accepts: Accepts::new(negotiated, None),
+            clock: MediaClock::default(),
+            window: Window::new(config.reorder_wait),
+            dtmf_in: DtmfIn::new(),
+            activity: Activity { patience: config.inactivity, last: now, told: false },
+            codec: negotiated.codec,
+            payload_type: negotiated.payload_type,
+            telephone_event: negotiated.telephone_event,
             playout: Playout::new(negotiated.codec, config.playout_limit, config.seed),
-            discarded: DiscardCounts::default(),
+            dtmf_out: DtmfOut::new(),
+            ssrc: config.ssrc,
+            sequence: config.first_sequence,
+            timestamp: config.first_timestamp,
+            marker: true,
+            rtcp: Rtcp::new(now, config.ssrc, config.cname, config.seed, config.wall),
+            facts: VecDeque::with_capacity(FACTS),
+            counts: Counts::default(),
         }
     }
 
     /// Both sides agreed anew (hold, resume, another address or codec). The stream we send goes on
-    /// with its SSRC and sequence; the peer's source is learned again when its address changed.
+    /// with its SSRC and sequence; the peer's source is learned again when its address changed. What
+    /// waits both ways is rewritten when the codec changed.
     pub fn renegotiate(&mut self, now: Instant, negotiated: &Negotiated) {
-        let _ = now;
+        let former = (self.codec != negotiated.codec).then_some((self.payload_type, self.codec));
+        self.accepts = Accepts::new(negotiated, former);
+        if let Some(code) = self.codec.rewriting(negotiated.codec) {
+            self.window.rewrite(code);
+        }
         self.playout.switch_codec(negotiated.codec);
+        self.codec = negotiated.codec;
+        self.payload_type = negotiated.payload_type;
+        self.telephone_event = negotiated.telephone_event;
+        if self.telephone_event.is_none() {
+            self.dtmf_out.clear();
+        }
+        self.source.renegotiate(now, negotiated.rtp);
+        if !same(self.signalled_rtcp, negotiated.rtcp) {
+            self.rtcp.learned = None;
+        }
+        self.signalled_rtp = negotiated.rtp;
+        self.signalled_rtcp = negotiated.rtcp;
+        if negotiated.direction.receives() && !self.direction.receives() {
+            self.activity.heard(now);
+        }
+        self.direction = negotiated.direction;
+    }
+
+    /// The codec of [`UpFrame::payload`]; changes with [`Self::renegotiate`] only.
+    pub fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// A datagram from the RTP socket. Afterwards ask [`Self::next_frame`] until it has nothing.
@@ -152,11 +244,7 @@ impl Session {
     /// # Errors
     /// Why it was not used; it is counted already.
     pub fn handle_rtp(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) -> Result<(), Discard> {
-        let _ = (now, from);
-        if packet.len() < 12 {
-            return Err(self.discarded.count(Discard::Malformed));
-        }
-        Ok(())
+        self.receive(now, from, packet).map_err(|discard| self.counts.discarded.count(discard))
     }
 
     /// A datagram from the RTCP socket.
@@ -164,53 +252,91 @@ impl Session {
     /// # Errors
     /// Why it was not used; it is counted already.
     pub fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) -> Result<(), Discard> {
-        let _ = (now, from, packet);
-        Ok(())
+        self.receive_report(now, from, packet).map_err(|discard| self.counts.discarded.count(discard))
     }
 
     /// The next audio for the engine, in order.
+    #[inline]
     pub fn next_frame(&mut self, now: Instant) -> Option<UpFrame<'_>> {
-        let _ = now;
-        None
+        let (frame, payload) = self.window.take(now)?;
+        self.counts.frames_up += 1;
+        Some(UpFrame {
+            payload,
+            media_time: frame.media_time,
+            capture: frame.arrived.saturating_duration_since(self.start),
+            discontinuity: frame.discontinuity,
+            marker: frame.marker,
+        })
     }
 
     /// The next digit the peer pressed.
     pub fn next_dtmf(&mut self) -> Option<DtmfDigit> {
-        None
+        self.dtmf_in.next()
     }
 
     /// One beat: the packet to send now and where to. Call it every 20 ms, also while it answers nothing
-    /// (held, or the peer has no port). `buffer` must hold [`PACKET_MAX`] bytes.
-    pub fn next_packet(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        let _ = (now, buffer);
-        None
+    /// (held, or the peer has no port): the timestamp counts on. Play-out stands still meanwhile.
+    ///
+    /// `buffer` must hold [`PACKET_MAX`] bytes; a shorter one sends nothing.
+    pub fn next_packet(&mut self, _now: Instant, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.wrapping_add(SAMPLES_PER_BEAT as u32);
+        let to = self.source.destination();
+        debug_assert!(buffer.len() >= PACKET_MAX, "the buffer is shorter than PACKET_MAX");
+        if !self.direction.sends() || !is_reachable(to) || buffer.len() < PACKET_MAX {
+            self.marker = true;
+            return None;
+        }
+        let (header, rest) = buffer.split_first_chunk_mut::<RTP_HEADER>()?;
+        let event = self.telephone_event.and_then(|number| Some((number, self.dtmf_out.next(timestamp)?)));
+        let length = if let Some((number, event)) = event {
+            self.write_header(header, number, event.marker, event.timestamp);
+            rest[..4].copy_from_slice(&event.payload);
+            4
+        } else {
+            let marker = std::mem::take(&mut self.marker);
+            self.write_header(header, self.payload_type, marker, timestamp);
+            match self.playout.next_frame(rest.first_chunk_mut()?) {
+                Played::Audio => self.counts.frames_down += 1,
+                Played::Silence => self.counts.silence_down += 1,
+            }
+            SAMPLES_PER_BEAT
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        self.counts.sent += 1;
+        self.counts.octets += length as u64;
+        Some((RTP_HEADER + length, to))
     }
 
     /// The RTCP report when one is due; cheap to ask on every beat. `buffer` must hold [`REPORT_MAX`] bytes.
     pub fn next_report(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        let _ = (now, buffer);
-        None
+        if self.rtcp.is_due(now) { self.write_report(now, Kind::Regular, buffer) } else { None }
     }
 
     /// The last RTCP packet, a report with BYE. `buffer` must hold [`REPORT_MAX`] bytes.
     pub fn farewell(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        let _ = (now, buffer);
-        None
+        self.write_report(now, Kind::Farewell, buffer)
     }
 
-    /// When [`Self::handle_timeout`] wants to be called next: a gap's patience or the inactivity.
+    /// When [`Self::handle_timeout`] wants to be called next: a gap's patience, a key without an end, or the
+    /// inactivity. The deadline moves with every packet, so ask again after each.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let inactive = self.activity.deadline().filter(|_| self.direction.receives());
+        [self.window.deadline(), self.dtmf_in.deadline(), inactive].into_iter().flatten().min()
     }
 
-    /// Time passed. Afterwards ask [`Self::next_frame`] and [`Self::next_fact`].
+    /// Time passed. Afterwards ask [`Self::next_frame`], [`Self::next_dtmf`] and [`Self::next_fact`].
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.dtmf_in.handle_timeout(now);
+        if self.direction.receives() && self.activity.deadline().is_some_and(|deadline| deadline <= now) {
+            self.activity.told = true;
+            self.tell(SessionFact::Inactive);
+        }
     }
 
     /// What happened since, oldest first.
     pub fn next_fact(&mut self) -> Option<SessionFact> {
-        None
+        self.facts.pop_front()
     }
 
     /// Queues a digit to be sent as telephone event of `duration` (40 ms to 8 s). Play-out waits meanwhile.
@@ -218,8 +344,10 @@ impl Session {
     /// # Errors
     /// When 32 wait already, or the peer takes none.
     pub fn send_dtmf(&mut self, digit: Digit, duration: Duration) -> Result<(), DtmfRefused> {
-        let _ = (digit, duration);
-        Err(DtmfRefused::NotNegotiated)
+        if self.telephone_event.is_none() {
+            return Err(DtmfRefused::NotNegotiated);
+        }
+        self.dtmf_out.push(digit, duration)
     }
 
     /// The queue towards the peer.
@@ -228,8 +356,245 @@ impl Session {
     }
 
     /// All there is to count.
-    pub fn statistics(&self, now: Instant) -> Statistics {
-        let _ = now;
-        Statistics { discarded: self.discarded, ..Statistics::default() }
+    pub fn statistics(&self, _now: Instant) -> Statistics {
+        let stream = self.stream.as_ref();
+        let expected = self.counts.expected + stream.map_or(0, Stream::expected);
+        let lost = self.counts.lost + stream.map_or(0, Stream::lost);
+        let discarded = self.counts.discarded;
+        Statistics {
+            received: self.counts.received + stream.map_or(0, Stream::received),
+            lost,
+            late: discarded.late,
+            reordered: self.counts.reordered,
+            duplicates: discarded.duplicate,
+            discarded,
+            loss_pct: if expected == 0 { 0.0 } else { (lost as f64 / expected as f64 * 100.0) as f32 },
+            jitter_ms: stream.map_or(0.0, |stream| stream.jitter() as f32 / 8.0),
+            rtt_ms: self.rtcp.round_trip.map(|trip| trip.as_secs_f32() * 1_000.0),
+            remote_loss_pct: self.rtcp.remote_loss.map(|fraction| f32::from(fraction) * 100.0 / 256.0),
+            remote_jitter_ms: self.rtcp.remote_jitter.map(|jitter| jitter as f32 / 8.0),
+            sent: self.counts.sent,
+            frames_up: self.counts.frames_up,
+            frames_down: self.counts.frames_down,
+            silence_down: self.counts.silence_down,
+            dtmf_in: self.dtmf_in.heard(),
+            dtmf_out: self.dtmf_out.sent(),
+            underruns: self.playout.underruns(),
+            cleared_ms: self.playout.cleared_ms(),
+        }
     }
+
+    fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Discard> {
+        if Protocol::of(datagram)? == Protocol::Rtcp {
+            return Err(Discard::WrongPort);
+        }
+        let packet = RtpPacket::parse(datagram).map_err(|_| Discard::Malformed)?;
+        let payload = self.accepts.meaning(packet.payload_type());
+        if matches!(payload, Payload::Unknown) && !self.is_peers(from, packet.ssrc()) {
+            return Err(Discard::PayloadType(packet.payload_type()));
+        }
+        let verdict = self.source.judge(now, from);
+        match verdict {
+            Verdict::First => self.tell(SessionFact::FirstPacket { from }),
+            Verdict::Moved => self.tell(SessionFact::SourceChanged { from }),
+            Verdict::Accept => {}
+            Verdict::Refuse => return Err(Discard::Source),
+        }
+        let (number, newest) = self.place(now, verdict, &packet)?;
+        self.activity.heard(now);
+        self.accept(now, number, newest, payload, &packet)
+    }
+
+    /// The packet's number in the window, and whether it is the newest so far.
+    fn place(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        packet: &RtpPacket<'_>,
+    ) -> Result<(u32, bool), Discard> {
+        let (ssrc, sequence) = (packet.ssrc(), packet.sequence_number());
+        let Some(stream) = &mut self.stream else {
+            return Ok((self.begin_stream(now, ssrc, sequence), true));
+        };
+        if stream.ssrc() != ssrc {
+            // A source that moved was judged already; elsewhere the second packet confirms the first.
+            if verdict != Verdict::Moved && !stream.confirms(ssrc, sequence) {
+                return Err(Discard::Ssrc);
+            }
+            self.tell(SessionFact::StreamChanged { ssrc });
+            return Ok((self.begin_stream(now, ssrc, sequence), true));
+        }
+        match stream.place(sequence) {
+            Place::Newest(place) => Ok((place.wrapping_add(self.offset), true)),
+            Place::Older(place) => Ok((place.wrapping_add(self.offset), false)),
+            Place::Unconfirmed => Err(Discard::Jump),
+            Place::Restart => Ok((self.begin_stream(now, ssrc, sequence), true)),
+        }
+    }
+
+    /// Answers the number of the stream's first packet in the window.
+    fn begin_stream(&mut self, now: Instant, ssrc: u32, sequence: u16) -> u32 {
+        if let Some(before) = &self.stream {
+            self.counts.received += before.received();
+            self.counts.lost += before.lost();
+            self.counts.expected += before.expected();
+        }
+        let stream = Stream::new(ssrc, sequence);
+        let number = self.window.begin();
+        self.offset = number.wrapping_sub(stream.highest());
+        self.stream = Some(stream);
+        self.clock.restart(now);
+        self.dtmf_in.restart();
+        number
+    }
+
+    /// Takes what a packet of the peer's stream brings.
+    fn accept(
+        &mut self,
+        now: Instant,
+        number: u32,
+        newest: bool,
+        payload: Payload,
+        packet: &RtpPacket<'_>,
+    ) -> Result<(), Discard> {
+        let bytes = packet.payload();
+        match payload {
+            Payload::Audio(_) if !self.direction.receives() => {
+                self.pass_over(now, number, Content::Nothing)?;
+                Err(Discard::Direction)
+            }
+            Payload::Audio(_) if bytes.len() > PAYLOAD_MAX => {
+                self.pass_over(now, number, Content::Unusable)?;
+                Err(Discard::TooLarge)
+            }
+            // RFC 6263 §4.6: an empty packet keeps a NAT open.
+            Payload::Audio(_) if bytes.is_empty() => self.pass_over(now, number, Content::Nothing),
+            Payload::Audio(codec) => self.take_audio(now, number, newest, codec, packet),
+            Payload::Event => {
+                let event = EventPayload::parse(bytes);
+                if let Some(event) = event.filter(|_| self.direction.receives()) {
+                    self.dtmf_in.handle(now, packet.timestamp(), packet.marker_bit(), event);
+                }
+                self.pass_over(now, number, Content::Nothing)?;
+                event.map(|_| ()).ok_or(Discard::Malformed)
+            }
+            Payload::ComfortNoise => self.pass_over(now, number, Content::Nothing),
+            Payload::Unknown => {
+                self.pass_over(now, number, Content::Nothing)?;
+                Err(Discard::PayloadType(packet.payload_type()))
+            }
+        }
+    }
+
+    /// The one copy of a frame on its way up.
+    #[inline]
+    fn take_audio(
+        &mut self,
+        now: Instant,
+        number: u32,
+        newest: bool,
+        codec: Codec,
+        packet: &RtpPacket<'_>,
+    ) -> Result<(), Discard> {
+        self.window.admit(number)?;
+        let (timestamp, bytes) = (packet.timestamp(), packet.payload());
+        let (media_time, discontinuity) = if newest {
+            self.clock.newest(now, timestamp, bytes.len() as u32)
+        } else {
+            (self.clock.older(timestamp), false)
+        };
+        if let Some(stream) = &mut self.stream {
+            let arrival = now.saturating_duration_since(self.start).as_micros() * 8 / 1_000;
+            stream.measure(arrival as u32, timestamp);
+        }
+        let Some((slot, place)) = self.window.slot() else { return Err(Discard::WindowFull) };
+        match codec.rewriting(self.codec) {
+            None => place[..bytes.len()].copy_from_slice(bytes),
+            Some(code) => place.iter_mut().zip(bytes).for_each(|(to, from)| *to = code(*from)),
+        }
+        let content = Content::Audio { slot, length: bytes.len() as u16 };
+        let marker = packet.marker_bit();
+        let overtaken =
+            self.window.insert(Frame { number, media_time, arrived: now, marker, discontinuity, content });
+        self.counts.reordered += u64::from(overtaken);
+        Ok(())
+    }
+
+    /// A packet without audio for the engine takes its number in the sequence.
+    fn pass_over(&mut self, now: Instant, number: u32, content: Content) -> Result<(), Discard> {
+        self.window.admit(number)?;
+        let frame =
+            Frame { number, media_time: 0, arrived: now, marker: false, discontinuity: false, content };
+        self.counts.reordered += u64::from(self.window.insert(frame));
+        Ok(())
+    }
+
+    fn receive_report(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Discard> {
+        if Protocol::of(datagram)? == Protocol::Rtp {
+            return Err(Discard::WrongPort);
+        }
+        let known = [self.source.destination(), self.signalled_rtp, self.signalled_rtcp];
+        if known.iter().all(|known| known.ip().to_canonical() != from.ip().to_canonical()) {
+            return Err(Discard::Source);
+        }
+        let stream = self.stream.as_ref().map(Stream::ssrc);
+        self.rtcp.handle(now, datagram, stream, &mut self.facts)?;
+        self.rtcp.learned = Some(from);
+        Ok(())
+    }
+
+    fn write_report(&mut self, now: Instant, kind: Kind, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        let to = self.report_destination();
+        if !is_reachable(to) {
+            return None;
+        }
+        let Counts { sent, octets, .. } = self.counts;
+        let sent = Sent { packets: sent, octets, timestamp: self.timestamp };
+        let length = self.rtcp.write(now, kind, sent, self.stream.as_mut(), buffer)?;
+        Some((length, to))
+    }
+
+    /// Where the peer's reports come from; else, behind a NAT, the port after its RTP; else where the SDP says.
+    fn report_destination(&self) -> SocketAddr {
+        let rtp = self.source.destination();
+        let beside = || SocketAddr::new(rtp.ip(), rtp.port().checked_add(1).unwrap_or(0));
+        let behind_nat = rtp.ip().to_canonical() != self.signalled_rtp.ip().to_canonical();
+        self.rtcp.learned.unwrap_or_else(|| if behind_nat { beside() } else { self.signalled_rtcp })
+    }
+
+    /// Whether a packet is from where and of the stream that we hear.
+    fn is_peers(&self, from: SocketAddr, ssrc: u32) -> bool {
+        let source = self.source.learned().is_some_and(|learned| same(learned, from));
+        source && self.stream.as_ref().is_some_and(|stream| stream.ssrc() == ssrc)
+    }
+
+    fn write_header(&self, header: &mut [u8; RTP_HEADER], number: u8, marker: bool, timestamp: u32) {
+        header[0] = 0x80;
+        header[1] = number | u8::from(marker) << 7;
+        header[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        header[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        header[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+    }
+
+    fn tell(&mut self, fact: SessionFact) {
+        if self.facts.len() < FACTS {
+            self.facts.push_back(fact);
+        }
+    }
+}
+
+impl Activity {
+    fn heard(&mut self, now: Instant) {
+        self.last = now;
+        self.told = false;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        (!self.told).then(|| self.last + self.patience)
+    }
+}
+
+/// An address of zeros is a hold, port 0 a refusal.
+fn is_reachable(to: SocketAddr) -> bool {
+    to.port() != 0 && !to.ip().is_unspecified()
 }
