@@ -7,6 +7,7 @@ mod host;
 mod lex;
 mod message;
 mod stream;
+pub mod transaction;
 mod uri;
 mod write;
 
