@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod dialog;
+pub mod endpoint;
+mod flow;
 mod header;
 mod host;
 mod lex;
@@ -11,6 +14,11 @@ pub mod transaction;
 mod uri;
 mod write;
 
+pub use endpoint::{
+    Body, Config, DialogId, Endpoint, Failure, Headers, Invite, Ledger, Limits, Local, OutOfDialog, Refusal,
+    RequestId, StatusLine,
+};
+pub use flow::{ConnectionId, Flow, Target, Transmit, Transport};
 pub use header::{
     BRANCH_COOKIE, CSeq, DEFAULT_PORT, DEFAULT_TLS_PORT, Event, HeaderName, HeaderValue, MediaType, NameAddr,
     Param, Params, Reason, RetryAfter, Rport, SubscriptionState, SubscriptionStatus, Via, ViaTransport,
@@ -23,5 +31,6 @@ pub use message::{
     StatusClass, StatusCode, sipfrag_status,
 };
 pub use stream::{Framed, FramingError, Side, StreamFramer};
+pub use transaction::Timers;
 pub use uri::{Scheme, Uri};
 pub use write::{InvalidName, MessageWriter};

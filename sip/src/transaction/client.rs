@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Carriage, Reception, Resend, StatusClass, Timers, Wire};
+use super::{Carriage, Reception, Resend, ResponseKind, Timers, Wire};
 
 /// What a non-INVITE client transaction wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,9 @@ impl Client {
     }
 
     /// Takes a response that matches.
-    pub fn handle_response(&mut self, now: Instant, class: StatusClass) -> Reception {
-        match (&mut self.state, class) {
-            (State::Trying { request, resend, give_up }, StatusClass::Provisional) => {
+    pub fn handle_response(&mut self, now: Instant, kind: ResponseKind) -> Reception {
+        match (&mut self.state, kind) {
+            (State::Trying { request, resend, give_up }, ResponseKind::Provisional) => {
                 if let Some(resend) = resend {
                     resend.slow_down(now, &self.timers);
                 }
@@ -65,10 +65,10 @@ impl Client {
                 self.state = State::Proceeding { request, resend, give_up };
                 Reception::Deliver
             }
-            (State::Proceeding { .. }, StatusClass::Provisional) => Reception::Deliver,
+            (State::Proceeding { .. }, ResponseKind::Provisional) => Reception::Deliver,
             (
                 State::Trying { .. } | State::Proceeding { .. },
-                StatusClass::Success | StatusClass::Failure,
+                ResponseKind::Success | ResponseKind::Refusal,
             ) => {
                 match self.carriage {
                     Carriage::Datagram => self.state = State::Completed { until: now + self.timers.t4 },
@@ -78,7 +78,7 @@ impl Client {
             }
             (
                 State::Completed { .. } | State::Gone,
-                StatusClass::Provisional | StatusClass::Success | StatusClass::Failure,
+                ResponseKind::Provisional | ResponseKind::Success | ResponseKind::Refusal,
             ) => Reception::Absorb,
         }
     }
@@ -190,8 +190,8 @@ mod tests {
         let mut transaction = client(start, Carriage::Datagram);
         run_until(&mut transaction, start, ms(1000));
 
-        let first = transaction.handle_response(start + ms(1000), StatusClass::Provisional);
-        let again = transaction.handle_response(start + ms(1100), StatusClass::Provisional);
+        let first = transaction.handle_response(start + ms(1000), ResponseKind::Provisional);
+        let again = transaction.handle_response(start + ms(1100), ResponseKind::Provisional);
         let log = run_until_idle(&mut transaction, start);
 
         assert_eq!((first, again), (Reception::Deliver, Reception::Deliver));
@@ -206,8 +206,8 @@ mod tests {
         let start = beginning();
         let mut transaction = client(start, Carriage::Datagram);
 
-        let first = transaction.handle_response(start + ms(100), StatusClass::Success);
-        let again = transaction.handle_response(start + ms(200), StatusClass::Success);
+        let first = transaction.handle_response(start + ms(100), ResponseKind::Success);
+        let again = transaction.handle_response(start + ms(200), ResponseKind::Success);
         let log = run_until_idle(&mut transaction, start);
 
         assert_eq!((first, again), (Reception::Deliver, Reception::Absorb));
@@ -219,7 +219,7 @@ mod tests {
         let start = beginning();
         let mut transaction = client(start, Carriage::Stream);
 
-        let reception = transaction.handle_response(start, StatusClass::Failure);
+        let reception = transaction.handle_response(start, ResponseKind::Refusal);
         let log = run_until_idle(&mut transaction, start);
 
         assert_eq!(reception, Reception::Deliver);

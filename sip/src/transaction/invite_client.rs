@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Carriage, Reception, Resend, StatusClass, Timers, Wire};
+use super::{Carriage, Reception, Resend, ResponseKind, Timers, Wire};
 
 /// What an INVITE client transaction wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,20 +66,20 @@ impl InviteClient {
     pub fn handle_response(
         &mut self,
         now: Instant,
-        class: StatusClass,
+        kind: ResponseKind,
         ack: impl FnOnce() -> Wire,
     ) -> Reception {
-        match (&mut self.state, class) {
-            (State::Calling { .. }, StatusClass::Provisional) => {
+        match (&mut self.state, kind) {
+            (State::Calling { .. }, ResponseKind::Provisional) => {
                 self.state = State::Proceeding { give_up: None };
                 Reception::Deliver
             }
-            (State::Proceeding { .. }, StatusClass::Provisional) => Reception::Deliver,
-            (State::Calling { .. } | State::Proceeding { .. }, StatusClass::Success) => {
+            (State::Proceeding { .. }, ResponseKind::Provisional) => Reception::Deliver,
+            (State::Calling { .. } | State::Proceeding { .. }, ResponseKind::Success) => {
                 self.state = State::Accepted { until: now + self.timers.give_up() };
                 Reception::Deliver
             }
-            (State::Calling { .. } | State::Proceeding { .. }, StatusClass::Failure) => {
+            (State::Calling { .. } | State::Proceeding { .. }, ResponseKind::Refusal) => {
                 let ack = ack();
                 self.outputs.push_back(Output::Send(ack.clone()));
                 match self.carriage {
@@ -91,14 +91,14 @@ impl InviteClient {
                 }
                 Reception::Deliver
             }
-            (State::Accepted { .. }, StatusClass::Success) => Reception::Deliver,
-            (State::Completed { ack, .. }, StatusClass::Failure) => {
+            (State::Accepted { .. }, ResponseKind::Success) => Reception::Deliver,
+            (State::Completed { ack, .. }, ResponseKind::Refusal) => {
                 self.outputs.push_back(Output::Send(ack.clone()));
                 Reception::Absorb
             }
-            (State::Accepted { .. }, StatusClass::Provisional | StatusClass::Failure)
-            | (State::Completed { .. }, StatusClass::Provisional | StatusClass::Success)
-            | (State::Gone, StatusClass::Provisional | StatusClass::Success | StatusClass::Failure) => {
+            (State::Accepted { .. }, ResponseKind::Provisional | ResponseKind::Refusal)
+            | (State::Completed { .. }, ResponseKind::Provisional | ResponseKind::Success)
+            | (State::Gone, ResponseKind::Provisional | ResponseKind::Success | ResponseKind::Refusal) => {
                 Reception::Absorb
             }
         }
@@ -228,8 +228,8 @@ mod tests {
         let mut transaction = client(start, Carriage::Datagram);
         run_until(&mut transaction, start, Duration::from_millis(600));
 
-        let first = transaction.handle_response(start + ms(600), StatusClass::Provisional, no_ack);
-        let again = transaction.handle_response(start + ms(700), StatusClass::Provisional, no_ack);
+        let first = transaction.handle_response(start + ms(600), ResponseKind::Provisional, no_ack);
+        let again = transaction.handle_response(start + ms(700), ResponseKind::Provisional, no_ack);
 
         assert_eq!((first, again), (Reception::Deliver, Reception::Deliver));
         assert_eq!(transaction.poll_timeout(), None);
@@ -241,8 +241,8 @@ mod tests {
         let start = beginning();
         let mut transaction = client(start, Carriage::Datagram);
 
-        let first = transaction.handle_response(start + ms(100), StatusClass::Failure, || ACK);
-        let again = transaction.handle_response(start + ms(600), StatusClass::Failure, no_ack);
+        let first = transaction.handle_response(start + ms(100), ResponseKind::Refusal, || ACK);
+        let again = transaction.handle_response(start + ms(600), ResponseKind::Refusal, no_ack);
         let log = run_until_idle(&mut transaction, start);
 
         assert_eq!((first, again), (Reception::Deliver, Reception::Absorb));
@@ -255,7 +255,7 @@ mod tests {
         let start = beginning();
         let mut transaction = client(start, Carriage::Stream);
 
-        let reception = transaction.handle_response(start, StatusClass::Failure, || ACK);
+        let reception = transaction.handle_response(start, ResponseKind::Refusal, || ACK);
         let log = run_until_idle(&mut transaction, start);
 
         assert_eq!(reception, Reception::Deliver);
@@ -269,10 +269,10 @@ mod tests {
             let start = beginning();
             let mut transaction = client(start, carriage);
 
-            let first = transaction.handle_response(start, StatusClass::Success, no_ack);
-            let late = transaction.handle_response(start + ms(31999), StatusClass::Success, no_ack);
+            let first = transaction.handle_response(start, ResponseKind::Success, no_ack);
+            let late = transaction.handle_response(start + ms(31999), ResponseKind::Success, no_ack);
             let log = run_until_idle(&mut transaction, start);
-            let too_late = transaction.handle_response(start + ms(32001), StatusClass::Success, no_ack);
+            let too_late = transaction.handle_response(start + ms(32001), ResponseKind::Success, no_ack);
 
             assert_eq!((first, late), (Reception::Deliver, Reception::Deliver));
             assert_eq!(log, [(0, Output::Send(INVITE)), (32000, Output::Gone)]);
@@ -285,14 +285,14 @@ mod tests {
         let start = beginning();
         let mut accepted = client(start, Carriage::Datagram);
         let mut refused = client(start, Carriage::Datagram);
-        let _ = accepted.handle_response(start, StatusClass::Success, no_ack);
-        let _ = refused.handle_response(start, StatusClass::Failure, || ACK);
+        let _ = accepted.handle_response(start, ResponseKind::Success, no_ack);
+        let _ = refused.handle_response(start, ResponseKind::Refusal, || ACK);
 
         let receptions = [
-            accepted.handle_response(start, StatusClass::Provisional, no_ack),
-            accepted.handle_response(start, StatusClass::Failure, no_ack),
-            refused.handle_response(start, StatusClass::Provisional, no_ack),
-            refused.handle_response(start, StatusClass::Success, no_ack),
+            accepted.handle_response(start, ResponseKind::Provisional, no_ack),
+            accepted.handle_response(start, ResponseKind::Refusal, no_ack),
+            refused.handle_response(start, ResponseKind::Provisional, no_ack),
+            refused.handle_response(start, ResponseKind::Success, no_ack),
         ];
 
         assert_eq!(receptions, [Reception::Absorb; 4]);
@@ -303,11 +303,11 @@ mod tests {
     fn a_cancelled_invite_without_final_response_is_given_up_after_32_seconds() {
         let start = beginning();
         let mut transaction = client(start, Carriage::Stream);
-        let _ = transaction.handle_response(start, StatusClass::Provisional, no_ack);
+        let _ = transaction.handle_response(start, ResponseKind::Provisional, no_ack);
 
         transaction.handle_cancelled(start + ms(5000));
         transaction.handle_cancelled(start + ms(6000));
-        let _ = transaction.handle_response(start + ms(6000), StatusClass::Provisional, no_ack);
+        let _ = transaction.handle_response(start + ms(6000), ResponseKind::Provisional, no_ack);
         let log = run_until_idle(&mut transaction, start);
 
         assert_eq!(log[1..], [(37000, Output::TimedOut), (37000, Output::Gone)]);

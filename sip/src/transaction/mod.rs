@@ -73,13 +73,13 @@ pub enum Carriage {
 
 /// What a transaction has to know of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusClass {
+pub enum ResponseKind {
     /// 1xx.
     Provisional,
     /// 2xx.
     Success,
     /// 3xx to 6xx.
-    Failure,
+    Refusal,
 }
 
 /// What a transaction says of a received response.

@@ -1,0 +1,345 @@
+//! One SIP endpoint, sans-IO: all transactions and dialogs of a process, RFC 3261 with the extensions that
+//! [`Endpoint`] names.
+//! ```text
+//!            handle_message, handle_timeout              commands (invite, accept, hang_up …)
+//!                       |                                          |
+//!                       v                                          v
+//!   +--------------------------------- Endpoint ----------------------------------+
+//!   |  server transactions ----> usages: one INVITE and its dialog each <---- ids |
+//!   |  client transactions <----    Calling, Ringing, Confirmed, Leaving          |
+//!   +-----------------------------------------------------------------------------+
+//!                       |                                          |
+//!                       v                                          v
+//!                 poll_transmit                               poll_event
+//! ```
+//! The files: `receive` takes messages, [`core`] has the transactions and writes messages, `usage` is the life of one
+//! dialog. What is deliberately absent: DNS (the owner gives addresses), reliable provisional responses, registration,
+//! and any knowledge of what a body means.
+
+mod authenticator;
+mod clients;
+mod config;
+mod core;
+mod deadlines;
+mod draft;
+mod event;
+mod ledger;
+mod locals;
+mod receive;
+mod reply;
+mod requests;
+mod servers;
+mod usage;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::clients::{ClientId, Purpose};
+use self::core::{Answer, Core, Timer};
+use self::draft::Sent;
+use self::reply::Reply;
+use self::servers::ServerId;
+use self::usage::Usage;
+use crate::flow::{ConnectionId, Transmit, Transport};
+use crate::{NameAddr, StatusCode};
+
+pub use self::config::{Config, Limits, Local};
+pub use self::draft::{Body, Headers};
+pub use self::event::{DialogId, Event, Failure, Refusal, RequestId};
+pub use self::ledger::{Dropped, Ledger};
+pub use self::reply::StatusLine;
+pub use self::requests::{Invite, OutOfDialog};
+
+/// All SIP of a process as one value: bytes and time go in, bytes and events come out.
+///
+/// After every call drain [`Self::poll_transmit`] and [`Self::poll_event`], and call [`Self::handle_timeout`] when
+/// [`Self::poll_timeout`] says. The two queues are bounded by that: one input makes a handful of outputs.
+///
+/// A command to a dialog that is gone, or in a state where it means nothing, does nothing: the other side may always
+/// have been faster. Of two final answers to one request the first stands.
+#[derive(Debug)]
+pub struct Endpoint {
+    core: Core,
+    usages: BTreeMap<DialogId, Usage>,
+    /// Our tag of each dialog: ours alone, so it is enough to find it by.
+    by_tag: HashMap<Arc<str>, DialogId>,
+    /// Streams that dialogs have been heard on.
+    connections: BTreeSet<ConnectionId>,
+}
+
+impl Endpoint {
+    /// An endpoint that has seen nothing. `seed` is all its chance comes from: tags, branches, Call-IDs, glare.
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            core: Core::new(config, seed),
+            usages: BTreeMap::new(),
+            by_tag: HashMap::new(),
+            connections: BTreeSet::new(),
+        }
+    }
+
+    // ---- out
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.core.transmits.pop_front()
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.core.deadlines.next()
+    }
+
+    /// What is held at this moment.
+    pub fn ledger(&self) -> Ledger {
+        Ledger {
+            client_transactions: self.core.clients.len(),
+            server_transactions: self.core.servers.len(),
+            dialogs: self.usages.len(),
+            timers: self.core.deadlines.len(),
+        }
+    }
+
+    /// What came and was thrown away.
+    pub fn dropped(&self) -> Dropped {
+        self.core.dropped
+    }
+
+    /// The Call-ID of a dialog, from the moment it exists.
+    pub fn call_id(&self, dialog: DialogId) -> Option<&str> {
+        self.usages.get(&dialog).map(|usage| &*usage.call_id)
+    }
+
+    // ---- in
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.core.deadlines.take_due(now) {
+            match timer {
+                Timer::Client(id) => self.client_timeout(now, id),
+                Timer::Server(id) => {
+                    if let Some(entry) = self.core.servers.get_mut(id) {
+                        entry.automaton.handle_timeout(now);
+                        self.core.attend_server(now, id);
+                    }
+                }
+                Timer::Answer(id) => {
+                    let reply = Reply::new(StatusCode::SERVER_INTERNAL_ERROR).warning("not answered in time");
+                    self.core.finish(now, id, reply);
+                }
+                Timer::Dialog(id) => self.with(now, id, |usage, core| usage.handle_timeout(now, core)),
+            }
+        }
+    }
+
+    /// A stream has ended. Requests that went out on it and have no response fail; what else is to be sent opens another.
+    ///
+    /// The endpoint does not know which stream the shell opened for a [`Transmit`] without one. When such a stream ends,
+    /// call [`Self::handle_send_failure`] too.
+    pub fn handle_connection_lost(&mut self, now: Instant, connection: ConnectionId) {
+        self.core.servers.lose_connection(connection);
+        if self.connections.remove(&connection) {
+            for usage in self.usages.values_mut() {
+                usage.lose_connection(connection);
+            }
+        }
+        let lost = self.core.clients.on(connection);
+        self.fail(now, lost);
+    }
+
+    /// Nothing can be sent to this address (no connection, ICMP unreachable): requests to it without response fail.
+    pub fn handle_send_failure(&mut self, now: Instant, transport: Transport, to: SocketAddr) {
+        let failed = self.core.clients.to(transport, to);
+        self.fail(now, failed);
+    }
+
+    fn client_timeout(&mut self, now: Instant, id: ClientId) {
+        let Some(entry) = self.core.clients.get_mut(id) else { return };
+        entry.automaton.handle_timeout(now);
+        if let Some((purpose, sent)) = self.core.attend_client(now, id) {
+            self.tell_failure(now, purpose, &sent, Failure::Timeout);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, clients: Vec<ClientId>) {
+        for id in clients {
+            let Some(entry) = self.core.clients.get_mut(id) else { continue };
+            let (purpose, sent) = (entry.purpose, entry.sent.clone());
+            match purpose {
+                _ if !entry.automaton.is_pending() => {}
+                Purpose::Invite(dialog) if self.core.is_proceeding(id) => {
+                    self.with(now, dialog, |usage, core| usage.invite_cut_off(now, core));
+                }
+                Purpose::Invite(_)
+                | Purpose::Reinvite(_)
+                | Purpose::Bye(_)
+                | Purpose::Refer(_)
+                | Purpose::Info(_)
+                | Purpose::Request(_)
+                | Purpose::Cancel
+                | Purpose::StrayBye => {
+                    self.core.abort(now, id);
+                    self.tell_failure(now, purpose, &sent, Failure::Transport);
+                }
+            }
+        }
+    }
+
+    fn tell_failure(&mut self, now: Instant, purpose: Purpose, sent: &Sent, failure: Failure) {
+        match purpose {
+            Purpose::Invite(dialog)
+            | Purpose::Reinvite(dialog)
+            | Purpose::Bye(dialog)
+            | Purpose::Refer(dialog)
+            | Purpose::Info(dialog) => {
+                self.with(now, dialog, |usage, core| usage.handle_failure(now, core, purpose, sent, failure));
+            }
+            Purpose::Request(id) => self.core.tell(Event::RequestFailed { id, failure }),
+            Purpose::Cancel | Purpose::StrayBye => {}
+        }
+    }
+
+    /// Hands a response to whoever waits for it.
+    fn tell_answer(&mut self, now: Instant, answer: Answer) {
+        match answer.purpose {
+            Purpose::Invite(dialog) if !self.usages.contains_key(&dialog) => {
+                if answer.status.is_success() {
+                    self.core.end_stray_fork(now, &answer);
+                }
+            }
+            Purpose::Reinvite(dialog) if !self.usages.contains_key(&dialog) => {
+                if answer.status.is_success() {
+                    self.core.acknowledge_stray(&answer);
+                }
+            }
+            Purpose::Invite(dialog)
+            | Purpose::Reinvite(dialog)
+            | Purpose::Bye(dialog)
+            | Purpose::Refer(dialog)
+            | Purpose::Info(dialog) => {
+                self.with(now, dialog, |usage, core| usage.handle_response(now, core, answer));
+            }
+            Purpose::Request(id) => self.request_answered(now, id, answer),
+            Purpose::StrayBye => {
+                self.core.answer_challenge(now, &answer);
+            }
+            Purpose::Cancel => {}
+        }
+    }
+
+    // ---- commands to a dialog
+
+    /// Sends a provisional response (101–199) to their INVITE. Repeated every minute until the final one.
+    pub fn ring(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: impl Into<StatusLine>,
+        headers: Headers,
+        body: Option<Body>,
+    ) {
+        let line = status.into();
+        self.with(now, dialog, |usage, core| usage.ring(now, core, line, headers, body));
+    }
+
+    /// Answers their INVITE, re-INVITE or UPDATE with 200. The 2xx of an INVITE is repeated until its ACK comes.
+    pub fn accept(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
+        self.with(now, dialog, |usage, core| usage.accept(now, core, headers, body));
+    }
+
+    /// Answers their INVITE, re-INVITE or UPDATE with 3xx–6xx. Anything below becomes 480.
+    pub fn refuse(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        status: impl Into<StatusLine>,
+        headers: Headers,
+    ) {
+        let mut line = status.into();
+        if line.status.code() < 300 {
+            line = StatusCode::TEMPORARILY_UNAVAILABLE.into();
+        }
+        self.with(now, dialog, |usage, core| usage.refuse(now, core, line, headers));
+    }
+
+    /// Acknowledges the 2xx to our INVITE or re-INVITE. Repetitions of the 2xx get the same ACK without being told.
+    pub fn acknowledge(&mut self, now: Instant, dialog: DialogId, body: Option<Body>) {
+        self.with(now, dialog, |usage, core| usage.acknowledge(now, core, body));
+    }
+
+    /// Ends the call as its state demands: CANCEL for our INVITE without final response (after its first provisional
+    /// one), 480 for theirs, BYE for a running call (as callee after the first ACK, RFC 3261 §15). `headers` go with
+    /// whichever it is. What the owner hears after that is [`Event::Refused`] or [`Event::Failed`] of an INVITE still
+    /// under way, the progress of REFERs, and [`Event::Gone`].
+    pub fn hang_up(&mut self, now: Instant, dialog: DialogId, headers: Headers) {
+        self.with(now, dialog, |usage, core| usage.hang_up(now, core, headers));
+    }
+
+    /// Offers a change of the session: one [`Event::ReinviteAnswered`] or [`Event::ReinviteRefused`] follows unless the
+    /// dialog ends first. Waits while another exchange or an ACK is under way; at most one waits, and a newer one
+    /// takes its place. After a glare (491) it is sent again by itself.
+    pub fn reinvite(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
+        self.with(now, dialog, |usage, core| usage.reinvite(now, core, headers, body));
+    }
+
+    /// Asks the other side to call `refer_to` (RFC 3515): [`Event::ReferAccepted`] or [`Event::ReferRefused`] follows,
+    /// then [`Event::ReferProgress`] as they send it. Referred-By is our Contact unless `headers` has one.
+    pub fn refer(&mut self, now: Instant, dialog: DialogId, refer_to: &NameAddr, headers: Headers) {
+        self.with(now, dialog, |usage, core| usage.refer(now, core, refer_to, headers));
+    }
+
+    /// Sends INFO: [`Event::InfoAnswered`] or [`Event::InfoFailed`] follows unless the dialog ends first.
+    pub fn info(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
+        self.with(now, dialog, |usage, core| usage.info(now, core, headers, body));
+    }
+
+    /// Answers a request that an event gave out. A provisional status may come first, of the final ones one counts.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        status: impl Into<StatusLine>,
+        headers: Headers,
+        body: Option<Body>,
+    ) {
+        self.core.finish(now, ServerId(id.0), Reply::new(status).headers(headers).body(body));
+    }
+
+    /// Leaves a request without answer, on purpose. If it comes again, it is told again.
+    pub fn discard(&mut self, now: Instant, id: RequestId) {
+        self.core.discard(now, ServerId(id.0));
+    }
+
+    /// Lets a usage act, and notes what became of it.
+    fn with(&mut self, now: Instant, id: DialogId, act: impl FnOnce(&mut Usage, &mut Core)) {
+        let Some(usage) = self.usages.get_mut(&id) else { return };
+        act(usage, &mut self.core);
+        if usage.is_gone() {
+            self.by_tag.remove(&usage.local_tag);
+            self.usages.remove(&id);
+            self.core.deadlines.set(Timer::Dialog(id), None);
+            self.core.tell(Event::Gone { dialog: id });
+        } else {
+            let deadline = usage.poll_timeout();
+            debug_assert!(
+                deadline.is_none_or(|at| at > now),
+                "a dialog that is due was not attended: {usage:?}"
+            );
+            self.core.deadlines.set(Timer::Dialog(id), deadline);
+        }
+    }
+
+    fn insert(&mut self, now: Instant, usage: Usage) {
+        let id = usage.id;
+        self.by_tag.insert(usage.local_tag.clone(), id);
+        self.usages.insert(id, usage);
+        self.with(now, id, |_, _| {});
+    }
+}

@@ -1,0 +1,279 @@
+//! Who may change the session at a time: RFC 3261 §14 (re-INVITE), RFC 3311 §5.2 (UPDATE).
+//! ```text
+//!              reinvite()                          INVITE, UPDATE with body
+//!   [Ours] <---------------------- [Idle] ----------------------------------> [Theirs]
+//!     |  2xx..6xx                   ^  ^    accept(), refuse(), CANCEL            |
+//!     +-----------------------------+  +------------------------------------------+
+//!        491: the same offer waits     INVITE, UPDATE in [Ours]: 491
+//!        2.1–4 s or 0–2 s in Idle      INVITE, UPDATE in [Theirs]: 500, Retry-After
+//! ```
+//! An unacknowledged 2xx counts as an exchange under way for new offers of ours, and for theirs when an offer or answer
+//! is still missing.
+
+use super::*;
+use crate::dialog::{Success, glare};
+
+/// An offer of ours that is to be sent.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    headers: Headers,
+    body: Option<Body>,
+    /// After a glare.
+    pub(super) not_before: Option<Instant>,
+    glares: u8,
+}
+
+/// The exchange under way.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    Idle,
+    /// Our re-INVITE with that CSeq has no final response.
+    Ours {
+        seq: u32,
+        offer: Offer,
+    },
+    /// Their request waits for the owner.
+    Theirs {
+        server: ServerId,
+        request: Arc<Message>,
+    },
+}
+
+impl Usage {
+    // ---- ours
+
+    /// Sends a re-INVITE as soon as that is allowed. An older one that still waits is given up for it.
+    pub(crate) fn reinvite(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Option<Body>) {
+        let offer = Offer { headers, body, not_before: None, glares: 0 };
+        let overtaken = match &mut self.stage {
+            Stage::Confirmed(Confirmed { next_offer, hang_up: None, .. }) => {
+                let older = next_offer.replace(offer);
+                if let (Some(older), Some(newer)) = (&older, next_offer) {
+                    newer.not_before = older.not_before;
+                }
+                older.is_some()
+            }
+            Stage::Confirmed(_) | Stage::Calling(_) | Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => {
+                true
+            }
+        };
+        if overtaken {
+            core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Overtaken });
+        }
+        self.start_offer(now, core);
+    }
+
+    /// Sends the waiting offer if its time has come.
+    pub(super) fn start_offer(&mut self, now: Instant, core: &mut Core) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        let Some(offer) = &mut confirmed.next_offer else { return };
+        if offer.not_before.is_some_and(|at| at > now) {
+            return;
+        }
+        offer.not_before = None;
+        let Confirmed { ack_due: None, exchange: Exchange::Idle, successes, hang_up: None, .. } = confirmed
+        else {
+            return;
+        };
+        if !successes.is_empty() {
+            return;
+        }
+        let Some(offer) = confirmed.next_offer.take() else { return };
+        let dialog = &mut confirmed.dialog;
+        let (contact, headers) = (Some(self.contact.clone()), offer.headers.clone());
+        let draft =
+            Draft { contact, headers, body: offer.body.clone(), ..Draft::within(dialog, Method::Invite) };
+        let purpose = Purpose::Reinvite(self.id);
+        match send_within(now, core, &mut self.authenticator, dialog, draft, purpose) {
+            Some((_, seq)) => confirmed.exchange = Exchange::Ours { seq, offer },
+            None => {
+                let refusal = Refusal::Failed(Failure::Transport);
+                core.tell(Event::ReinviteRefused { dialog: self.id, refusal });
+            }
+        }
+    }
+
+    pub(super) fn reinvite_answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {
+        let status = answer.status;
+        let Stage::Confirmed(confirmed) = &mut self.stage else {
+            if status.is_success() {
+                core.acknowledge_stray(&answer);
+            }
+            return;
+        };
+        let Exchange::Ours { seq, offer } = &mut confirmed.exchange else { return };
+        if *seq != answer.sent.seq {
+            return;
+        }
+        let dialog = &mut confirmed.dialog;
+        if let Some((_, again)) = answer_challenge(now, core, &mut self.authenticator, dialog, &answer) {
+            *seq = again;
+            return;
+        }
+        if status.is_success() {
+            dialog.refresh_target(&answer.response);
+            confirmed.exchange = Exchange::Idle;
+            confirmed.ack_due = Some(AckDue { client: answer.client, sent: answer.sent });
+            if confirmed.hang_up.is_none() {
+                core.tell(Event::ReinviteAnswered { dialog: self.id, response: answer.response });
+            }
+            return;
+        }
+        let may_glare = status == StatusCode::REQUEST_PENDING && offer.glares < glare::MAX_GLARES;
+        let old = std::mem::replace(&mut confirmed.exchange, Exchange::Idle);
+        let refusal = match old {
+            Exchange::Ours { offer, .. } if may_glare => {
+                let not_before = Some(now + glare::wait(self.owner, &mut core.chance));
+                match &mut confirmed.next_offer {
+                    Some(newer) => {
+                        newer.not_before = not_before;
+                        Some(Refusal::Overtaken)
+                    }
+                    None => {
+                        let glares = offer.glares + 1;
+                        confirmed.next_offer = Some(Offer { not_before, glares, ..offer });
+                        None
+                    }
+                }
+            }
+            Exchange::Ours { .. } | Exchange::Idle | Exchange::Theirs { .. } => {
+                Some(Refusal::Response(answer.response))
+            }
+        };
+        if let Some(refusal) = refusal {
+            core.tell(Event::ReinviteRefused { dialog: self.id, refusal });
+        }
+        if matches!(status, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT) {
+            return self.end_vanished(now, core, Failure::Vanished);
+        }
+        self.start_offer(now, core);
+    }
+
+    pub(super) fn reinvite_failed(&mut self, now: Instant, core: &mut Core, sent: &Sent, failure: Failure) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        if !matches!(confirmed.exchange, Exchange::Ours { seq, .. } if seq == sent.seq) {
+            return;
+        }
+        confirmed.exchange = Exchange::Idle;
+        core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Failed(failure) });
+        match failure {
+            // RFC 3261 §12.2.1.2: who does not answer a re-INVITE at all is not there.
+            Failure::Timeout | Failure::Vanished => self.end_vanished(now, core, failure),
+            Failure::Transport => self.start_offer(now, core),
+        }
+    }
+
+    // ---- theirs
+
+    pub(super) fn reinvite_received(&mut self, core: &mut Core, incoming: &Incoming) -> Option<Reply> {
+        let confirmed = match &mut self.stage {
+            Stage::Confirmed(confirmed) => confirmed,
+            // Our own INVITE is under way (RFC 5407 §3.1.2).
+            Stage::Calling(_) => return Some(Reply::new(StatusCode::REQUEST_PENDING)),
+            Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => return Some(later(core)),
+        };
+        if let Some(reply) = confirmed.refuse_offer(core) {
+            return Some(reply);
+        }
+        let Incoming { server, request, .. } = incoming;
+        confirmed.exchange = Exchange::Theirs { server: *server, request: request.clone() };
+        core.tell(Event::Reinvited { dialog: self.id, request: (**request).clone() });
+        None
+    }
+
+    pub(super) fn update_received(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        incoming: &Incoming,
+    ) -> Option<Reply> {
+        let Incoming { server, request, .. } = incoming;
+        if request.body().is_empty() {
+            if let Some(dialog) = self.stage.dialog_mut() {
+                dialog.refresh_target(request);
+            }
+            return Some(Reply::new(StatusCode::OK).contact(self.contact.clone()));
+        }
+        let confirmed = match &mut self.stage {
+            Stage::Confirmed(confirmed) => confirmed,
+            // The first offer has no answer yet, for want of reliable provisional responses.
+            Stage::Calling(_) => return Some(Reply::new(StatusCode::REQUEST_PENDING)),
+            Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => return Some(later(core)),
+        };
+        if let Some(reply) = confirmed.refuse_offer(core) {
+            return Some(reply);
+        }
+        confirmed.exchange = Exchange::Theirs { server: *server, request: request.clone() };
+        self.open.push(*server);
+        core.await_owner(now, *server);
+        core.tell(Event::Updated { dialog: self.id, request: (**request).clone() });
+        None
+    }
+
+    /// Accepts their offer that waits for the owner.
+    pub(super) fn accept_offer(&mut self, now: Instant, core: &mut Core, reply: Reply) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        let Exchange::Theirs { server, request } = &confirmed.exchange else { return };
+        let offers = request.body().is_empty() && reply.has_body();
+        let answered = core.answer(now, *server, reply.contact(self.contact.clone()));
+        if let Ok((path, wire)) = answered {
+            confirmed.dialog.refresh_target(request);
+            if request.method() == Some(Method::Invite) {
+                let seq = request.cseq().map_or(0, |cseq| cseq.number);
+                let success = Success::new(now, core.config.timers, wire);
+                let waiting = Unacknowledged { success, path, offers, is_first: false };
+                confirmed.successes.insert(seq, waiting);
+            }
+            // What we wanted to offer was written before this agreement.
+            if confirmed.next_offer.take().is_some() {
+                core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Overtaken });
+            }
+        }
+        confirmed.exchange = Exchange::Idle;
+    }
+
+    /// Refuses their offer that waits for the owner; the session stays as it was.
+    pub(super) fn refuse_offer(&mut self, now: Instant, core: &mut Core, reply: Reply) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        let Exchange::Theirs { server, .. } = confirmed.exchange else { return };
+        confirmed.exchange = Exchange::Idle;
+        core.finish(now, server, reply);
+        self.start_offer(now, core);
+    }
+
+    /// CANCEL of a re-INVITE.
+    pub(super) fn cancel_offer(&mut self, now: Instant, core: &mut Core, invite: ServerId) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        if matches!(confirmed.exchange, Exchange::Theirs { server, .. } if server == invite) {
+            core.tell(Event::ReinviteCancelled { dialog: self.id });
+            self.refuse_offer(now, core, Reply::new(StatusCode::REQUEST_TERMINATED));
+        }
+    }
+
+    /// The dialog ends: their offer is answered, ours forgotten.
+    pub(super) fn close_exchange(&mut self, now: Instant, core: &mut Core) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        confirmed.next_offer = None;
+        if let Exchange::Theirs { server, .. } = confirmed.exchange {
+            core.finish(now, server, StatusCode::REQUEST_TERMINATED);
+            confirmed.exchange = Exchange::Idle;
+        }
+    }
+}
+
+impl Confirmed {
+    /// Why an offer of theirs cannot be looked at now.
+    fn refuse_offer(&self, core: &mut Core) -> Option<Reply> {
+        if self.hang_up.is_some() {
+            return Some(Reply::new(StatusCode::REQUEST_TERMINATED));
+        }
+        match self.exchange {
+            Exchange::Theirs { .. } => return Some(later(core)),
+            Exchange::Ours { .. } => return Some(Reply::new(StatusCode::REQUEST_PENDING)),
+            Exchange::Idle => {}
+        }
+        // RFC 5407 §3.1.4: the ACK with the answer is on its way, from us or from them.
+        let is_open = self.ack_due.is_some() || self.successes.values().any(|waiting| waiting.offers);
+        is_open.then(|| Reply::new(StatusCode::REQUEST_PENDING))
+    }
+}
