@@ -5,6 +5,8 @@ mod g711;
 #[cfg(test)]
 mod playout;
 #[cfg(test)]
+mod recordings;
+#[cfg(test)]
 mod sdp;
 #[cfg(test)]
 mod support;
