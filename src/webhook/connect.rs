@@ -1,0 +1,172 @@
+//! The way to a receiver: its name is resolved, the guard judges every address, and the connection goes to one that
+//! passed. Everything up to the end of the TLS handshake has one deadline.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower::Service;
+
+use super::guard::{NetworkPolicy, Scheme};
+use super::receiver::NotAReceiver;
+use super::settings::WebhookSettings;
+use super::verdict::Failure;
+
+/// Connections kept for a receiver that has nothing at the moment, and for how long.
+const IDLE: (usize, Duration) = (4, Duration::from_secs(30));
+
+/// The head of a response may be this long.
+const LONGEST_HEAD: usize = 32 * 1024;
+
+/// Addresses of one name that are tried; each gets its share of the time.
+const ADDRESSES: usize = 4;
+
+/// The client for all receivers. Made anew when the settings change, so that no connection outlives the policy that
+/// allowed it.
+pub(super) type HttpClient = Client<Deadlined, Full<Bytes>>;
+
+pub(super) fn client(settings: &WebhookSettings) -> HttpClient {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let (_, ignored) = roots.add_parsable_certificates(settings.roots.iter().cloned());
+    if ignored > 0 {
+        tracing::warn!(ignored, "some of the configured certificates cannot be used");
+    }
+    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let guarded = Guarded { policy: Arc::new(settings.network.clone()), within: settings.connect_timeout };
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(guarded);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(IDLE.0)
+        .pool_idle_timeout(IDLE.1)
+        .http1_max_buf_size(LONGEST_HEAD)
+        .build(Deadlined { connector, within: settings.connect_timeout })
+}
+
+/// What went wrong, by what lies at the bottom of the client's error.
+pub(super) fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let mut deepest = error.to_string();
+    while let Some(error) = cause {
+        if let Some(failure) = error.downcast_ref::<Failure>() {
+            return failure.clone();
+        }
+        let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(tls) = within.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Failure::Tls(tls.to_string());
+        }
+        deepest = error.to_string();
+        cause = error.source();
+    }
+    if error.is_connect() { Failure::Tls(deepest) } else { Failure::Broken(deepest) }
+}
+
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send + Sync>>> + Send>>;
+
+/// Resolves, judges, connects.
+#[derive(Clone)]
+pub(super) struct Guarded {
+    policy: Arc<NetworkPolicy>,
+    within: Duration,
+}
+
+impl Service<Uri> for Guarded {
+    type Response = TokioIo<TcpStream>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { policy, within } = self.clone();
+        Box::pin(async move {
+            let deadline = Instant::now() + within;
+            let stream = connect(&policy, &uri, deadline).await?;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+async fn connect(policy: &NetworkPolicy, uri: &Uri, deadline: Instant) -> Result<TcpStream, Failure> {
+    let (scheme, port) = match uri.scheme_str() {
+        Some("https") => (Scheme::Https, 443),
+        Some("http") => (Scheme::Http, 80),
+        Some(_) | None => return Err(NotAReceiver::Scheme.into()),
+    };
+    let host = uri.host().ok_or(NotAReceiver::Url)?;
+    let addresses = resolve(host, uri.port_u16().unwrap_or(port)).await?;
+    let mut addresses = policy.choose(&addresses, scheme)?;
+    addresses.truncate(ADDRESSES);
+    let mut last = Failure::TimedOut;
+    let mut left = u32::try_from(addresses.len()).unwrap_or(1);
+    for address in addresses {
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        left -= 1;
+        last = match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A request is one or two writes; nothing is gained by waiting for more. Refused is no harm.
+                drop(stream.set_nodelay(true));
+                return Ok(stream);
+            }
+            Ok(Err(error)) => Failure::Connect(error.to_string()),
+            Err(_) => Failure::TimedOut,
+        };
+    }
+    Err(last)
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let found = tokio::net::lookup_host((bare, port)).await;
+    found.map(Iterator::collect).map_err(|error| Failure::Dns(error.to_string()))
+}
+
+/// Puts a deadline on name, TCP and TLS together.
+#[derive(Clone)]
+pub(super) struct Deadlined {
+    connector: HttpsConnector<Guarded>,
+    within: Duration,
+}
+
+impl Service<Uri> for Deadlined {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.connector.call(uri);
+        let deadline = Instant::now() + self.within;
+        Box::pin(async move {
+            timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(Failure::TimedOut.into()))
+        })
+    }
+}
