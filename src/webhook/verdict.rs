@@ -161,7 +161,7 @@ mod tests {
             ("Wednesday, 20-May-26 17:33:04 GMT", Some(120)),
             ("Wed May 20 17:33:04 2026", Some(120)),
             ("Wed, 20 May 2026 17:00:00 GMT", Some(0)),
-            ("Wed, 20 May 2027 17:33:04 GMT", Some(3600)),
+            ("Thu, 20 May 2027 17:33:04 GMT", Some(3600)),
             ("soon", None),
             ("-1", None),
             ("1.5", None),
