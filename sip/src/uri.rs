@@ -156,8 +156,8 @@ impl Uri {
         pairs(text, '&').map(|(name, value)| (unescape(name), unescape(value.unwrap_or_default())))
     }
 
-    /// This URI with one parameter set: replaced where it is, else added. `None` writes the name alone. What may not
-    /// stand in a parameter is escaped. A URI that is opaque stays as it is.
+    /// This URI with one parameter set: it stands last and replaces every one of its name. `None` writes the name alone.
+    /// What may not stand in a parameter is escaped. A URI that is opaque, or has as many parameters as a URI may have, stays as it is.
     pub fn with_param(&self, name: &str, value: Option<&str>) -> Self {
         if self.scheme() == Scheme::Other {
             return self.clone();

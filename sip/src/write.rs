@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::header::{HeaderName, HeaderValue, Params, Via};
+use crate::header::{HeaderName, Params, Via};
 use crate::lex::{self, Cursor};
 use crate::message::{Message, Method, StatusCode};
 use crate::uri::Uri;
@@ -69,7 +69,7 @@ impl MessageWriter {
     }
 
     /// Begins the response to a request, also to one that [`Message::check`] refuses (RFC 3261 §8.2.6): Via, From, To,
-    /// Call-ID and CSeq as they are, as far as they are there.
+    /// Call-ID and CSeq as they are, as far as they are there. Of a header that may stand once, only the first is taken.
     ///
     /// The top Via is stamped with the source of the request. `to_tag` is added when the To can be read and has no tag;
     /// pass `None` for 100.
@@ -81,19 +81,17 @@ impl MessageWriter {
     ) -> Self {
         let mut writer = Self::response(status);
         writer.stamped_vias(request, source);
-        writer.copy_header(request, HeaderName::From);
-        match (request.to(), to_tag) {
-            (Ok(to), Some(tag)) if to.tag().is_none() => {
+        writer.copy_first(request, HeaderName::From);
+        match (request.to(), request.header(HeaderName::To), to_tag) {
+            (Ok(to), Some(value), Some(tag)) if to.tag().is_none() => {
                 let mut params = Params::default();
                 params.set("tag", Some(tag));
-                let value = request.header(HeaderName::To).map(HeaderValue::as_bytes).unwrap_or_default();
-                writer.raw_line(HeaderName::To, &[value, params.as_str().as_bytes()].concat());
+                writer.raw_line(HeaderName::To, &[value.as_bytes(), params.as_str().as_bytes()].concat());
             }
-            (Ok(_) | Err(_), _) => {
-                writer.copy_header(request, HeaderName::To);
-            }
+            (Ok(_) | Err(_), _, _) => writer.copy_first(request, HeaderName::To),
         }
-        writer.copy_header(request, HeaderName::CallId).copy_header(request, HeaderName::CSeq);
+        writer.copy_first(request, HeaderName::CallId);
+        writer.copy_first(request, HeaderName::CSeq);
         writer
     }
 
@@ -172,6 +170,12 @@ impl MessageWriter {
         }
         for line in lines {
             self.raw_line(HeaderName::Via, line.as_bytes());
+        }
+    }
+
+    fn copy_first(&mut self, from: &Message, name: HeaderName) {
+        if let Some(value) = from.header(name) {
+            self.raw_line(name, value.as_bytes());
         }
     }
 

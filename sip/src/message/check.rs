@@ -74,10 +74,11 @@ impl Message {
         if hops > MAX_VIAS { Err(ParseError::TooManyVias) } else { Ok(()) }
     }
 
-    /// RFC 3261 wants words around one `@`; so many send something else that we only refuse what is no single word.
+    /// RFC 3261 wants words around one `@`; so many send something else that we only refuse what is no single word of
+    /// visible ASCII.
     fn check_call_id(&self) -> Result<(), ParseError> {
         self.check_each(HeaderName::CallId, |cursor| {
-            let word = cursor.take_while(|byte| byte > b' ' && byte != 0x7f);
+            let word = cursor.take_while(|byte| byte.is_ascii_graphic());
             if word.is_empty() { Err(cursor.malformed()) } else { Ok(()) }
         })
     }

@@ -71,6 +71,20 @@ fn a_tag_is_added_only_where_none_is() {
     assert!(text(&trying).contains("To: sip:100@edge\r\n"));
 }
 
+/// RFC 4475 §3.3.8: whoever sent two of them gets a response that is well-formed all the same.
+#[test]
+fn of_a_header_that_may_stand_once_the_first_goes_back() {
+    let twice = parse(
+        INVITE.replace("Call-ID: one", "Call-ID: one\r\nCall-ID: two\r\nTo: sip:100@edge\r\nCSeq: 8 INVITE"),
+    );
+
+    let answer = MessageWriter::response_to(&twice, StatusCode::BAD_REQUEST, source(), Some("edge")).finish();
+
+    let answer = parse(answer);
+    assert_eq!(answer.check(), Ok(()));
+    assert_eq!((answer.call_id(), answer.to().unwrap().tag()), (Ok("one"), Some("edge")));
+}
+
 #[test]
 fn a_request_that_lacks_everything_is_still_answered() {
     let poor = parse("INVITE sip:a SIP/2.0\r\nVia: nonsense\nX: y\r\n\r\n");
