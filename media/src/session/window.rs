@@ -111,8 +111,14 @@ impl Window {
 
     /// Adds a frame that was admitted. Answers whether it came before one that was here already.
     pub(super) fn insert(&mut self, frame: Frame) -> bool {
-        if let Content::Audio { slot, .. } = frame.content {
-            self.free &= !(1 << slot);
+        match frame.content {
+            Content::Audio { slot, .. } => self.free &= !(1 << slot),
+            // Whose turn it is and who has nothing to say need not wait to be taken.
+            Content::Nothing | Content::Unusable if self.frames.is_empty() && frame.number == self.next => {
+                self.pass(&frame);
+                return false;
+            }
+            Content::Nothing | Content::Unusable => {}
         }
         let later = |other: &&Frame| is_later(other.number, frame.number);
         let overtaken = self.frames.iter().rev().take_while(later).count();
@@ -134,17 +140,11 @@ impl Window {
                 self.broken = true;
             }
             let mut frame = self.frames.pop_front()?;
-            self.next = frame.number.wrapping_add(1);
-            self.begun.take_if(|first| !is_later(*first, frame.number));
-            self.came = self.came << 1 | 1;
-            match frame.content {
-                Content::Audio { slot, length } => {
-                    self.free |= 1 << slot;
-                    frame.discontinuity |= std::mem::take(&mut self.broken);
-                    return Some((frame, &self.slots[usize::from(slot)][..usize::from(length)]));
-                }
-                Content::Nothing => self.broken |= frame.discontinuity,
-                Content::Unusable => self.broken = true,
+            self.pass(&frame);
+            if let Content::Audio { slot, length } = frame.content {
+                self.free |= 1 << slot;
+                frame.discontinuity |= std::mem::take(&mut self.broken);
+                return Some((frame, &self.slots[usize::from(slot)][..usize::from(length)]));
             }
         }
     }
@@ -164,6 +164,14 @@ impl Window {
                 }
             }
         }
+    }
+
+    /// The turn goes on to the number after this frame's.
+    fn pass(&mut self, frame: &Frame) {
+        self.next = frame.number.wrapping_add(1);
+        self.begun.take_if(|first| !is_later(*first, frame.number));
+        self.came = self.came << 1 | 1;
+        self.broken |= frame.content == Content::Unusable;
     }
 
     /// The frame that came first decides, wherever it stands.

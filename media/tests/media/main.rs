@@ -9,4 +9,6 @@ mod recordings;
 #[cfg(test)]
 mod sdp;
 #[cfg(test)]
+mod session_up;
+#[cfg(test)]
 mod support;
