@@ -10,6 +10,8 @@
 //! In steady state nothing allocates for a frame. A body of SIP is bytes to `sip`; here it becomes a
 //! [`Negotiated`].
 
+#![forbid(unsafe_code)]
+
 mod codec;
 mod correlate;
 mod digit;

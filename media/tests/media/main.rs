@@ -3,11 +3,17 @@
 #[cfg(test)]
 mod g711;
 #[cfg(test)]
+mod pcap;
+#[cfg(test)]
 mod playout;
 #[cfg(test)]
 mod recordings;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod sdp;
+#[cfg(test)]
+mod session_down;
 #[cfg(test)]
 mod session_up;
 #[cfg(test)]
