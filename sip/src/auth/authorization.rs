@@ -98,9 +98,10 @@ impl Authorization {
         same_name & same_hash
     }
 
-    /// `nc` as a number: eight hexadecimal digits (RFC 7616 §3.4).
+    /// `nc` as a number: up to eight hexadecimal digits (RFC 7616 §3.4).
     pub fn count(&self) -> Option<u32> {
-        self.nonce_count.as_deref().and_then(|count| u32::from_str_radix(count, 16).ok())
+        let count = self.nonce_count.as_deref().filter(|count| count.bytes().all(lex::is_hex))?;
+        u32::from_str_radix(count, 16).ok()
     }
 }
 

@@ -145,6 +145,13 @@ fn a_built_uri_escapes_whatever_the_user_part_is() {
     assert_eq!(built.user_text().as_deref(), Some("a b@c\r\n<#>"));
 }
 
+#[test]
+fn a_host_with_more_in_it_than_a_host_builds_no_uri() {
+    for host in ["", "h;lr", "h:1", "h?x=y", "u@h", "a b", "h\r\n", "[::1]"] {
+        assert!(Uri::sip(None, Host::Domain(host), None).is_err(), "{host:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_uri_reads_back_as_the_same_uri(uri in any_uri()) {
