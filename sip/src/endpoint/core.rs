@@ -288,7 +288,6 @@ impl Core {
             }
         }
         let deadline = self.clients.get_mut(id).and_then(|entry| entry.automaton.poll_timeout());
-        debug_assert!(deadline.is_none_or(|at| at > now), "a transaction that is due was not attended");
         self.deadlines.set(Timer::Client(id), deadline);
         timed_out
     }
@@ -381,15 +380,6 @@ impl Core {
         self.respond_on(ReplyPath::of(flow, &via), wire);
     }
 
-    /// 200 to a CANCEL, with the tag that the answer to its INVITE has (RFC 3261 §9.2).
-    pub(crate) fn answer_cancel(&mut self, invite: ServerId, cancel: &Message, flow: Flow) {
-        let Ok(via) = cancel.via() else { return };
-        let tag = self.servers.get(invite).and_then(|entry| entry.tag.clone());
-        let wire =
-            Reply::new(StatusCode::OK).write(cancel, flow.peer, tag.as_deref(), &self.config.user_agent);
-        self.respond_on(ReplyPath::of(flow, &via), wire);
-    }
-
     /// Hands an ACK to the INVITE transaction that it matches.
     pub(crate) fn receive_ack(&mut self, now: Instant, id: ServerId) -> AckReception {
         let reception = match self.servers.get_mut(id).map(|entry| &mut entry.automaton) {
@@ -447,7 +437,6 @@ impl Core {
             }
         }
         let deadline = self.servers.get(id).and_then(|entry| entry.automaton.poll_timeout());
-        debug_assert!(deadline.is_none_or(|at| at > now), "a transaction that is due was not attended");
         self.deadlines.set(Timer::Server(id), deadline);
     }
 

@@ -136,6 +136,7 @@ impl Endpoint {
                 }
                 Timer::Dialog(id) => self.with(now, id, |usage, core| usage.handle_timeout(now, core)),
             }
+            debug_assert!(self.core.deadlines.at(timer).is_none_or(|at| at > now), "{timer:?} is due again");
         }
     }
 
@@ -328,10 +329,6 @@ impl Endpoint {
             self.core.tell(Event::Gone { dialog: id });
         } else {
             let deadline = usage.poll_timeout();
-            debug_assert!(
-                deadline.is_none_or(|at| at > now),
-                "a dialog that is due was not attended: {usage:?}"
-            );
             self.core.deadlines.set(Timer::Dialog(id), deadline);
         }
     }

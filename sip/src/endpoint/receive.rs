@@ -79,7 +79,7 @@ impl Endpoint {
             return self.core.answer_statelessly(&request, flow, StatusCode::BAD_REQUEST);
         };
         if method == Method::Cancel {
-            return self.receive_cancel(now, flow, &request, &via);
+            return self.receive_cancel(now, flow, request, &via, key);
         }
         match self.place(flow, &request) {
             Place::Refused(reply) => self.core.answer_statelessly(&request, flow, reply),
@@ -213,17 +213,24 @@ impl Endpoint {
         }
     }
 
-    /// RFC 3261 §9.2. The CANCEL needs no memory: as long as its INVITE is remembered, so is what to say.
-    fn receive_cancel(&mut self, now: Instant, flow: Flow, request: &Message, via: &Via) {
-        let key = ServerKey::of(request, via, Method::Invite);
-        let Some(id) = key.and_then(|key| self.core.servers.find(&key)) else {
+    /// RFC 3261 §9.2: answered whatever becomes of the INVITE, and with the same tag.
+    fn receive_cancel(&mut self, now: Instant, flow: Flow, request: Message, via: &Via, key: ServerKey) {
+        let invite = ServerKey::of(&request, via, Method::Invite);
+        let Some(invite) = invite.and_then(|key| self.core.servers.find(&key)) else {
             let unknown = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
-            return self.core.answer_statelessly(request, flow, unknown);
+            return self.core.answer_statelessly(&request, flow, unknown);
         };
-        self.core.answer_cancel(id, request, flow);
-        let dialog = self.core.servers.get(id).filter(|entry| entry.automaton.is_pending());
-        if let Some(dialog) = dialog.and_then(|entry| entry.dialog) {
-            self.with(now, dialog, |usage, core| usage.handle_cancel(now, core, id, request));
+        let request = Arc::new(request);
+        let cancel = self.core.open(now, request.clone(), via, key, None, flow);
+        let entry = self.core.servers.get(invite);
+        if let Some(tag) = entry.and_then(|entry| entry.tag.clone()) {
+            self.core.set_tag(cancel, &tag);
+        }
+        let pending = self.core.servers.get(invite).filter(|entry| entry.automaton.is_pending());
+        let dialog = pending.and_then(|entry| entry.dialog);
+        self.core.finish(now, cancel, StatusCode::OK);
+        if let Some(dialog) = dialog {
+            self.with(now, dialog, |usage, core| usage.handle_cancel(now, core, invite, &request));
         }
     }
 }
