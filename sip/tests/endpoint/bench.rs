@@ -20,7 +20,6 @@ pub(crate) fn beginning() -> Instant {
 pub(crate) struct Bench {
     pub(crate) endpoint: Endpoint,
     pub(crate) now: Instant,
-    pub(crate) start: Instant,
     pub(crate) flow: Flow,
 }
 
@@ -38,13 +37,12 @@ impl Bench {
         let locals = vec![Local::new(Transport::Udp, local), Local::new(Transport::Tcp, local)];
         let mut config = Config::new("edge", locals);
         adjust(&mut config);
-        let start = beginning();
         let connection = match transport {
             Transport::Udp => None,
             Transport::Tcp | Transport::Tls => Some(sip::ConnectionId(7)),
         };
         let flow = Flow { transport, local, peer: "192.0.2.9:5060".parse().unwrap(), connection };
-        Self { endpoint: Endpoint::new(config, 1), now: start, start, flow }
+        Self { endpoint: Endpoint::new(config, 1), now: beginning(), flow }
     }
 
     pub(crate) fn target(&self) -> Target {

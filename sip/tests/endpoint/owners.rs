@@ -1,6 +1,5 @@
 //! Two endpoints and the owners of their calls: what each was told, as short words.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sip::endpoint::Event;
@@ -210,15 +209,6 @@ pub(crate) fn message(event: &Event) -> &Message {
         | Event::RequestFailed { .. }
         | Event::Gone { .. } => panic!("{event:?} has no message"),
     }
-}
-
-/// How often each event was told.
-pub(crate) fn count(words: &[String]) -> BTreeMap<&str, usize> {
-    let mut counts = BTreeMap::new();
-    for word in words {
-        *counts.entry(word.as_str()).or_default() += 1;
-    }
-    counts
 }
 
 pub(crate) fn uri(text: &str) -> Uri {

@@ -22,10 +22,11 @@ use std::time::Instant;
 
 use super::authenticator::Authenticator;
 use super::clients::{ClientId, Purpose};
-use super::core::{Answer, Attempt, Core, Way};
+use super::core::Core;
 use super::draft::{Body, Draft, Headers, Sent};
 use super::event::{DialogId, Event, Failure, Refusal, RequestId};
 use super::reply::{Reply, StatusLine};
+use super::sending::{Answer, Attempt, Way};
 use super::servers::ServerId;
 use crate::dialog::glare::CallIdOwner;
 use crate::dialog::{Dialog, Referrals, is_refer_notification};
