@@ -2,5 +2,6 @@
 pub mod bridge;
 pub mod call;
 pub mod crypto;
+pub mod net;
 pub mod store;
 pub mod webhook;

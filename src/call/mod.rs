@@ -1,17 +1,31 @@
 //! Decides: admission, routing, modes, legs, transfer, timers, events. Pure.
 //!
-//! The exchange owns the SIP endpoint and every call; shells hand it datagrams, commands and facts and carry out
-//! its outputs. What a call object, an event or an engine command looks like is defined here too, since
+//! The [`Exchange`] owns the SIP endpoint and every call; shells hand it datagrams, commands and facts and carry out
+//! its [`Output`]s. What a call object, an event or an engine command looks like is defined here too, since
 //! everyone above speaks of calls in these words.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
+mod admission;
 mod clock;
 mod command;
 mod context;
+mod conversation;
 mod engine;
 mod event;
+mod exchange;
 mod ids;
+mod inbound;
+mod number;
+mod one;
+mod outbound;
+mod output;
+mod outputs;
+mod probe;
 mod record;
+mod settings;
+mod telling;
+mod transfer;
+mod verdict;
 mod view;
 mod voice;
 
@@ -25,7 +39,12 @@ pub use engine::{
     Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferState, TransferStep,
 };
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
+pub use exchange::{Exchange, Tally};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
+pub use output::{Health, Output};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
+pub use settings::{
+    Engine, Fallback, NumberPattern, Provider, ProviderKind, Route, Settings, Tenant, Trunk, UnknownSources,
+};
 pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};
 pub use voice::{Announcement, LegSummary, VoiceFact, VoiceOrder, VoiceSummary};

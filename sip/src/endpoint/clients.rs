@@ -37,6 +37,8 @@ pub(crate) enum Purpose {
     Refer(DialogId),
     /// INFO within the dialog.
     Info(DialogId),
+    /// NOTIFY within the dialog: its answer means nothing to the call.
+    Notify,
     /// The owner's request outside of a dialog.
     Request(RequestId),
     /// CANCEL: its answer means nothing (RFC 3261 §9.1).

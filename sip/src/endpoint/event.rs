@@ -14,13 +14,16 @@ pub struct DialogId(pub u64);
 pub struct RequestId(pub u64);
 
 /// Why there is no final response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Failure {
     /// Nothing came in time.
+    #[error("no response came in time")]
     Timeout,
     /// The transport could not carry the request, or lost its connection.
+    #[error("the transport could not carry the request")]
     Transport,
     /// The other side does not know the dialog any more (481, or 408 to a re-INVITE; RFC 3261 §12.2.1.2).
+    #[error("the other side does not know the dialog")]
     Vanished,
 }
 
@@ -72,7 +75,7 @@ pub enum Event {
         /// Which dialog.
         dialog: DialogId,
     },
-    /// 101–199 to our INVITE, from whichever fork.
+    /// 100–199 to our INVITE, from whichever fork. 100 only says that the next hop has it.
     Progress {
         /// Which dialog.
         dialog: DialogId,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::authenticator::Authenticator;
 use super::clients::Purpose;
+use super::core::{Answer, Attempt, MAX_FORWARDS, Way};
 use super::draft::{Body, Draft, Headers};
-use super::sending::{Answer, Attempt, MAX_FORWARDS, Way};
 use super::usage::{Calling, Usage};
 use super::{DialogId, Endpoint, Event, Failure, RequestId};
 use crate::auth::Credentials;
@@ -127,7 +127,7 @@ impl Endpoint {
             .send(now, Arc::new(draft), attempt, Some(&mut authenticator))
             .expect("there was a listener for the Contact");
         let calling = Calling::new(now, client, timer_b);
-        self.insert(Usage::caller(id, call_id, tag, contact, authenticator, calling));
+        self.insert(now, Usage::caller(id, call_id, tag, contact, authenticator, calling));
         id
     }
 

@@ -136,12 +136,10 @@ impl Usage {
     fn progress(&mut self, now: Instant, core: &mut Core, answer: Answer) {
         let Stage::Calling(calling) = &mut self.stage else { return };
         calling.give_up = None;
-        let is_trying = answer.status == StatusCode::TRYING;
-        if !is_trying {
+        if answer.status != StatusCode::TRYING {
             calling.note_fork(&answer);
         }
         match &mut calling.end {
-            End::Unwanted if is_trying => {}
             End::Unwanted => core.tell(Event::Progress { dialog: self.id, response: answer.response }),
             End::Asked(headers) => {
                 let headers = std::mem::take(headers);

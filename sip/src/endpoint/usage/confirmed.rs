@@ -183,7 +183,7 @@ impl Usage {
             all.pop();
         }
         all.extend(headers);
-        match self.request_within(now, core, Method::Refer, all, None) {
+        match self.request_within(now, core, Method::Refer, Purpose::Refer(self.id), all, None) {
             Some(seq) => self.referrals.ask(seq),
             None => core.tell(Event::ReferRefused { dialog: self.id, refusal: Refusal::Overtaken }),
         }
@@ -191,9 +191,14 @@ impl Usage {
 
     /// Sends application data (RFC 6086).
     pub(crate) fn info(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Option<Body>) {
-        if self.request_within(now, core, Method::Info, headers, body).is_none() {
+        if self.request_within(now, core, Method::Info, Purpose::Info(self.id), headers, body).is_none() {
             core.tell(Event::InfoFailed { dialog: self.id, failure: Failure::Vanished });
         }
+    }
+
+    /// Sends the state of a subscription (RFC 6665 §4.2.2), best effort.
+    pub(crate) fn notify(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Option<Body>) {
+        self.request_within(now, core, Method::Notify, Purpose::Notify, headers, body);
     }
 
     fn request_within(
@@ -201,13 +206,13 @@ impl Usage {
         now: Instant,
         core: &mut Core,
         method: Method<'static>,
+        purpose: Purpose,
         headers: Headers,
         body: Option<Body>,
     ) -> Option<u32> {
         let Stage::Confirmed(Confirmed { dialog, hang_up: None, .. }) = &mut self.stage else { return None };
-        let contact = (method == Method::Refer).then(|| self.contact.clone());
+        let contact = matches!(method, Method::Refer | Method::Notify).then(|| self.contact.clone());
         let draft = Draft { contact, headers, body, ..Draft::within(dialog, method) };
-        let purpose = if method == Method::Refer { Purpose::Refer(self.id) } else { Purpose::Info(self.id) };
         let (_, seq) = send_within(now, core, &mut self.authenticator, dialog, draft, purpose)?;
         Some(seq)
     }

@@ -22,11 +22,10 @@ use std::time::Instant;
 
 use super::authenticator::Authenticator;
 use super::clients::{ClientId, Purpose};
-use super::core::Core;
+use super::core::{Answer, Attempt, Core, Way};
 use super::draft::{Body, Draft, Headers, Sent};
 use super::event::{DialogId, Event, Failure, Refusal, RequestId};
 use super::reply::{Reply, StatusLine};
-use super::sending::{Answer, Attempt, Way};
 use super::servers::ServerId;
 use crate::dialog::glare::CallIdOwner;
 use crate::dialog::{Dialog, Referrals, is_refer_notification};
@@ -159,7 +158,7 @@ impl Usage {
             Purpose::Bye(_) => self.bye_answered(now, core, answer),
             Purpose::Refer(_) => self.refer_answered(now, core, answer),
             Purpose::Info(_) => self.info_answered(now, core, answer),
-            Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
+            Purpose::Notify | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
         }
     }
 
@@ -178,7 +177,7 @@ impl Usage {
             Purpose::Bye(_) => self.bye_failed(now, core, sent, failure),
             Purpose::Refer(_) => self.refer_failed(now, core, sent, failure),
             Purpose::Info(_) => core.tell(Event::InfoFailed { dialog: self.id, failure }),
-            Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
+            Purpose::Notify | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
         }
     }
 

@@ -1,0 +1,157 @@
+//! Who may call, and where a call leads: providers by source address and number, limits.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::command::CommandError;
+use super::ids::{EngineName, ProviderKey, TenantId};
+use super::settings::{Engine, Provider, Settings};
+use super::view::Mode;
+
+/// Why an INVITE is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// No route for the number called.
+    NoRoute,
+    /// A limit of calls at once is reached.
+    Limit,
+    /// The disk does not keep up.
+    StoreBehind,
+    /// The edge is stopping.
+    Draining,
+}
+
+impl Refusal {
+    /// Status, `Retry-After` in seconds, and what `Reason` says.
+    pub(super) fn answer(self) -> (sip::StatusCode, Option<u32>, &'static str) {
+        match self {
+            Self::NoRoute => (sip::StatusCode::NOT_FOUND, None, "No route for this number"),
+            Self::Limit => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(5), "Limit of calls at once"),
+            Self::StoreBehind => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(5), "Overloaded"),
+            Self::Draining => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(10), "Stopping"),
+        }
+    }
+}
+
+/// Where an inbound call leads.
+#[derive(Debug, Clone)]
+pub(super) struct Destination {
+    pub(super) provider: Arc<Provider>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) mode: Mode,
+}
+
+/// Whether any provider's requests come from `source`.
+pub(super) fn is_known(settings: &Settings, source: IpAddr) -> bool {
+    settings.providers.values().any(|provider| claims(provider, source))
+}
+
+/// 403 to a request that belongs to no provider, without a state of ours. Nothing for ACK, and nothing for what
+/// cannot be answered.
+pub(super) fn forbidden(flow: sip::Flow, wire: Bytes) -> Option<sip::Transmit> {
+    let request = sip::Message::parse(wire, sip::Framing::Datagram).ok()?;
+    if matches!(request.method()?, sip::Method::Ack) {
+        return None;
+    }
+    let mut writer =
+        sip::MessageWriter::response_to(&request, sip::StatusCode::FORBIDDEN, flow.peer, Some("unknown"));
+    Some(sip::Transmit {
+        transport: flow.transport,
+        local: Some(flow.local),
+        to: request.via().ok()?.reply_address(flow.peer),
+        connection: flow.connection,
+        payload: writer.finish(),
+    })
+}
+
+/// The first provider that claims the source and has a route for the number.
+pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> Result<Destination, Refusal> {
+    let claiming = settings.providers.values().filter(|provider| claims(provider, source));
+    let mut found = claiming.filter_map(|provider| {
+        let (engine, mode) = match provider.routes.iter().find(|route| route.number.matches(number)) {
+            Some(route) => (&route.engine, route.mode),
+            None if provider.routes.is_empty() => (provider.default_engine.as_ref()?, provider.default_mode),
+            None => return None,
+        };
+        let engine = settings.engines.get(engine)?.clone();
+        Some(Destination { provider: provider.clone(), engine, mode })
+    });
+    found.next().ok_or(Refusal::NoRoute)
+}
+
+fn claims(provider: &Provider, source: IpAddr) -> bool {
+    let source = source.to_canonical();
+    provider.trunk.peers.iter().any(|network| network.contains(&source))
+        || provider.trunk.target.is_some_and(|target| target.address.ip().to_canonical() == source)
+}
+
+/// The engine and mode of a call placed by REST.
+pub(super) fn engine_of(
+    settings: &Settings,
+    provider: &Provider,
+    asked: Option<&str>,
+) -> Result<Arc<Engine>, CommandError> {
+    let name = match asked {
+        Some(name) => name,
+        None => {
+            provider.default_engine.as_ref().map(EngineName::as_str).ok_or(CommandError::EngineMissing)?
+        }
+    };
+    settings.engines.get(name).cloned().ok_or_else(|| CommandError::EngineNotFound {
+        name: name.to_owned(),
+        nearest: nearest(name, settings.engines.keys().map(EngineName::as_str)).map(str::to_owned),
+    })
+}
+
+/// The name most like the one asked for, if one is like it at all.
+fn nearest<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::jaro_winkler(asked, name), name))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
+/// Calls at once: over all, by tenant, by provider.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    calls: usize,
+    tenants: BTreeMap<TenantId, usize>,
+    providers: BTreeMap<ProviderKey, usize>,
+}
+
+impl Census {
+    /// Counts one more call, unless a limit says no; then says which.
+    pub(super) fn admit(&mut self, settings: &Settings, provider: &Provider) -> Result<(), &'static str> {
+        let tenant_limit = settings.tenants.get(&provider.tenant).and_then(|tenant| tenant.max_calls);
+        let of_tenant = self.tenants.entry(provider.tenant.clone()).or_default();
+        let of_provider = self.providers.entry(provider.key.clone()).or_default();
+        if self.calls >= settings.max_calls {
+            return Err("edge");
+        }
+        if tenant_limit.is_some_and(|limit| *of_tenant >= limit) {
+            return Err("tenant");
+        }
+        if provider.trunk.max_calls.is_some_and(|limit| *of_provider >= limit) {
+            return Err("provider");
+        }
+        self.calls += 1;
+        *of_tenant += 1;
+        *of_provider += 1;
+        Ok(())
+    }
+
+    /// One call less.
+    pub(super) fn release(&mut self, provider: &Provider) {
+        self.calls = self.calls.saturating_sub(1);
+        if let Some(count) = self.tenants.get_mut(&provider.tenant) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(count) = self.providers.get_mut(&provider.key) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The call in conversation: engine and caller, hold, loss of either.
+
+use std::time::Duration;
+
+use super::command::CommandError;
+use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
+use super::event::{EndReason, EventKind};
+use super::inbound::warning;
+use super::one::{Call, Farewell, Hands, Link, State};
+use super::record::Layer;
+use super::settings::Fallback;
+use super::telling;
+use super::view::{CallView, Status};
+use super::voice::VoiceOrder;
+
+/// How long the last words of an engine that hung up may take.
+const DRAIN: Duration = Duration::from_secs(60);
+/// What an announcement may take beyond its own length.
+const ANNOUNCEMENT_SLACK: Duration = Duration::from_secs(3);
+/// How long one key is pressed.
+const DIGIT: Duration = Duration::from_millis(160);
+/// Samples of PCMU in a second.
+const PCMU_RATE: u64 = 8000;
+
+impl Call {
+    /// Both sides are there, or the human side is and the engine is on its way.
+    pub(super) fn begin_conversation(
+        &mut self,
+        hands: &mut Hands<'_>,
+        raw: Box<serde_json::value::RawValue>,
+    ) {
+        self.state = State::Talking { until: hands.now + self.max_duration };
+        self.story.answer(hands.now, hands.outputs);
+        self.story.tell(hands.now, hands.outputs, EventKind::Answered, raw);
+        self.let_speak(hands);
+    }
+
+    /// Offer and answer agree: the worker may send and receive.
+    pub(super) fn negotiated(&mut self, hands: &mut Hands<'_>, negotiated: media::Negotiated) {
+        let codec = negotiated.codec.name();
+        self.story.change(hands.outputs, |view| {
+            if let Some(leg) = view.legs.first_mut() {
+                leg.codec = Some(codec.to_owned());
+            }
+        });
+        let held = !negotiated.direction.sends();
+        self.leg.negotiated = Some(negotiated.clone());
+        hands.outputs.voice(self.id, VoiceOrder::Negotiated { leg: self.leg.id, media: negotiated });
+        if held != self.leg.held {
+            self.leg.held = held;
+            self.hold_changed(hands, held);
+        }
+    }
+
+    fn hold_changed(&mut self, hands: &mut Hands<'_>, held: bool) {
+        let (what, event, status) = if held {
+            ("held by the far end", EngineEvent::Held, Status::Held)
+        } else {
+            ("resumed by the far end", EngineEvent::Resumed, Status::Answered)
+        };
+        self.milestone(hands, Layer::Signalling, what, None);
+        self.tell_engine(hands, event);
+        if self.story.is_answered() {
+            self.story.change(hands.outputs, |view| view.status = status);
+        }
+    }
+
+    /// A new offer, or none, inside the dialog.
+    pub(super) fn reinvited(&mut self, hands: &mut Hands<'_>, request: &sip::Message) {
+        let (Some(dialog), Some(negotiator)) = (self.leg.dialog, self.leg.negotiator.as_mut()) else {
+            return;
+        };
+        let offer = request.body();
+        if offer.is_empty() {
+            let description = negotiator.offer(media::Direction::SendRecv);
+            self.leg.owes_answer = true;
+            hands.endpoint.accept(hands.now, dialog, Vec::new(), Some(sip::Body::sdp(description)));
+            self.milestone(hands, Layer::Signalling, "re-invite without offer answered", None);
+            return;
+        }
+        match negotiator.handle_offer(&offer) {
+            Ok((negotiated, answer)) => {
+                hands.endpoint.accept(hands.now, dialog, Vec::new(), Some(sip::Body::sdp(answer)));
+                self.milestone(hands, Layer::Signalling, "re-invite answered", None);
+                self.negotiated(hands, negotiated);
+            }
+            Err(error) => {
+                let headers = vec![warning(hands, error)];
+                hands.endpoint.refuse(hands.now, dialog, sip::StatusCode::NOT_ACCEPTABLE_HERE, headers);
+                self.milestone(hands, Layer::Signalling, "re-invite refused", Some(error.to_string()));
+            }
+        }
+    }
+
+    /// BYE.
+    pub(super) fn hung_up(&mut self, hands: &mut Hands<'_>, request: &sip::Message) {
+        self.milestone(hands, Layer::Signalling, "hung up by the far end", None);
+        // A trunk that took the caller over may say so by hanging up on us alone.
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.is_accepted()) {
+            return self.transferred(hands, telling::raw(request), Farewell::Nothing);
+        }
+        self.end(hands, EndReason::RemoteHungUp, telling::raw(request), Farewell::Nothing);
+    }
+
+    /// The engine's socket is up.
+    pub(super) fn engine_connected(&mut self, hands: &mut Hands<'_>) {
+        let Link::Dialling = self.link else { return };
+        self.milestone(hands, Layer::Engine, "engine connected", None);
+        if self.engine.dialect.decides_before_answer() {
+            self.link = Link::Deciding { give_up: hands.now + self.engine.accept_timeout };
+            let start = self.start(hands);
+            self.tell_engine(hands, start);
+        } else {
+            self.engine_is_willing(hands);
+        }
+    }
+
+    fn engine_is_willing(&mut self, hands: &mut Hands<'_>) {
+        self.link = Link::Willing;
+        self.answer_when_ready(hands);
+        self.let_speak(hands);
+    }
+
+    /// Engine and caller hear each other from now on, if both are there.
+    fn let_speak(&mut self, hands: &mut Hands<'_>) {
+        let (State::Talking { .. }, Link::Willing) = (&self.state, &self.link) else { return };
+        self.link = Link::Speaking;
+        let event = if self.engine.dialect.decides_before_answer() {
+            EngineEvent::Answered
+        } else {
+            self.start(hands)
+        };
+        self.tell_engine(hands, event);
+        if self.leg.held {
+            self.tell_engine(hands, EngineEvent::Held);
+        }
+        self.milestone(hands, Layer::Engine, "engine has the caller", None);
+    }
+
+    fn start(&self, hands: &Hands<'_>) -> EngineEvent {
+        let view = self.story.view();
+        EngineEvent::Start(Box::new(EngineStart {
+            call: self.id,
+            provider: view.provider.clone(),
+            direction: view.direction,
+            from: view.from.clone(),
+            to: view.to.clone(),
+            mode: view.mode,
+            context: view.context.clone(),
+            sip_call_id: view.sip.call_id.clone().unwrap_or_default(),
+            sip_headers: self.headers.clone(),
+            started_at: hands.outputs.timestamp(self.story.began()),
+            parameters: self.engine.parameters.clone(),
+        }))
+    }
+
+    pub(super) fn tell_engine(&self, hands: &mut Hands<'_>, event: EngineEvent) {
+        match self.link {
+            Link::Deciding { .. } | Link::Willing | Link::Speaking => {
+                hands.outputs.voice(self.id, VoiceOrder::Tell(event));
+            }
+            Link::Idle | Link::Dialling | Link::Gone => {}
+        }
+    }
+
+    pub(super) fn refuse_engine(&self, hands: &mut Hands<'_>, re: Option<String>, code: &str, message: &str) {
+        self.milestone(hands, Layer::Engine, "engine command refused", Some(code.to_owned()));
+        let (code, message) = (code.to_owned(), message.to_owned());
+        self.tell_engine(hands, EngineEvent::Refused { re, code, message });
+    }
+
+    /// An order of the engine.
+    pub(super) fn engine_ordered(&mut self, hands: &mut Hands<'_>, command: EngineCommand) {
+        if self.is_ending() || matches!(self.link, Link::Gone) {
+            return;
+        }
+        match command {
+            EngineCommand::Accept => self.engine_accepted(hands),
+            EngineCommand::Ring => self.milestone(hands, Layer::Engine, "engine lets it ring", None),
+            EngineCommand::EarlyMedia => self.early_media(hands),
+            EngineCommand::Reject { status, reason } if !self.story.is_answered() => {
+                self.engine_rejected(hands, status, &reason);
+            }
+            EngineCommand::Reject { .. } => {
+                self.refuse_engine(
+                    hands,
+                    None,
+                    "call.already_answered",
+                    "an answered call is ended by hang_up",
+                );
+            }
+            EngineCommand::Redirect { to } if matches!(self.state, State::Ringing { .. }) => {
+                self.engine_redirected(hands, &to);
+            }
+            EngineCommand::Redirect { .. } => {
+                self.refuse_engine(
+                    hands,
+                    None,
+                    "call.already_answered",
+                    "an answered call is handed over by transfer",
+                );
+            }
+            EngineCommand::Transfer { id, to, reason } => self.engine_transfers(hands, id, &to, reason),
+            EngineCommand::HangUp { reason, drain, .. } => self.engine_hangs_up(hands, reason, drain),
+            EngineCommand::Context(context) => {
+                self.story.change(hands.outputs, |view| view.context.merge(context));
+                self.story.show(hands.outputs);
+            }
+        }
+    }
+
+    fn engine_accepted(&mut self, hands: &mut Hands<'_>) {
+        let Link::Deciding { .. } = self.link else {
+            return self.refuse_engine(hands, None, "call.already_accepted", "the call was accepted before");
+        };
+        self.milestone(hands, Layer::Engine, "engine accepted", None);
+        self.engine_is_willing(hands);
+    }
+
+    fn engine_hangs_up(&mut self, hands: &mut Hands<'_>, reason: Option<String>, drain: bool) {
+        self.milestone(hands, Layer::Engine, "engine hangs up", reason);
+        match self.state {
+            State::Talking { .. } if drain => {
+                self.state = State::Draining { give_up: hands.now + DRAIN };
+                hands.outputs.voice(self.id, VoiceOrder::Drain);
+            }
+            State::Ringing { .. } => self.engine_rejected(hands, 603, "Decline"),
+            State::Draining { .. } if drain => {}
+            State::Confirming
+            | State::Opening { .. }
+            | State::Calling { .. }
+            | State::Talking { .. }
+            | State::Announcing { .. }
+            | State::Draining { .. }
+            | State::Ending { .. } => self.end_by_engine(hands),
+        }
+    }
+
+    fn end_by_engine(&mut self, hands: &mut Hands<'_>) {
+        let farewell = Farewell::hang_up("Ended by the engine");
+        self.end(hands, EndReason::EngineHungUp, telling::nothing(), farewell);
+    }
+
+    /// What the engine said last was played, or took too long.
+    pub(super) fn drained(&mut self, hands: &mut Hands<'_>) {
+        if let State::Draining { .. } = self.state {
+            self.end_by_engine(hands);
+        }
+    }
+
+    /// There is no engine any more, or there never was one.
+    pub(super) fn engine_gone(&mut self, hands: &mut Hands<'_>, failure: EngineFailure) {
+        if self.is_ending() || matches!(self.link, Link::Gone) {
+            return;
+        }
+        self.milestone(hands, Layer::Engine, "engine gone", Some(failure.to_string()));
+        let hung_up = is_hang_up(self.engine.dialect, &failure);
+        match self.state {
+            State::Ringing { .. } | State::Opening { .. } | State::Calling { .. } => {
+                self.link = Link::Gone;
+                self.engine_unavailable(hands, &failure);
+            }
+            State::Talking { .. } if hung_up => {
+                self.link = Link::Gone;
+                self.state = State::Draining { give_up: hands.now + DRAIN };
+                hands.outputs.voice(self.id, VoiceOrder::Drain);
+            }
+            State::Confirming | State::Talking { .. } => {
+                self.link = Link::Gone;
+                self.plan_b(hands);
+            }
+            // Its last words are still to be played.
+            State::Draining { .. } => self.link = Link::Gone,
+            State::Announcing { .. } | State::Ending { .. } => {}
+        }
+    }
+
+    /// The engine was lost: what the configuration says.
+    fn plan_b(&mut self, hands: &mut Hands<'_>) {
+        hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::EngineLost));
+        match &self.engine.on_lost {
+            Fallback::Announce(audio) => {
+                let audio = audio.clone();
+                let length = Duration::from_millis(audio.pcmu.len() as u64 * 1000 / PCMU_RATE);
+                self.milestone(hands, Layer::Media, "announcement", Some(audio.name.clone()));
+                self.state = State::Announcing { give_up: hands.now + length + ANNOUNCEMENT_SLACK };
+                hands.outputs.voice(self.id, VoiceOrder::Announce { leg: self.leg.id, audio });
+            }
+            Fallback::HangUp => self.end_engine_lost(hands),
+        }
+    }
+
+    /// Plan B has spoken.
+    pub(super) fn announced(&mut self, hands: &mut Hands<'_>) {
+        if let State::Announcing { .. } = self.state {
+            self.end_engine_lost(hands);
+        }
+    }
+
+    fn end_engine_lost(&mut self, hands: &mut Hands<'_>) {
+        let raw = telling::raw_code("engine.lost", "the engine was lost in the middle of the call");
+        self.end(hands, EndReason::EngineLost, raw, Farewell::hang_up("Engine lost"));
+    }
+
+    /// No RTP for too long.
+    pub(super) fn silent(&mut self, hands: &mut Hands<'_>) {
+        match self.state {
+            State::Talking { .. } | State::Announcing { .. } | State::Draining { .. } => {
+                self.milestone(hands, Layer::Media, "no packets from the far end", None);
+                let raw = telling::raw_code("media.timeout", "no RTP came from the far end for too long");
+                self.end(hands, EndReason::MediaTimeout, raw, Farewell::hang_up("Media timeout"));
+            }
+            State::Ringing { .. }
+            | State::Confirming
+            | State::Opening { .. }
+            | State::Calling { .. }
+            | State::Ending { .. } => {}
+        }
+    }
+
+    /// The engine's first audio is on its way to the caller.
+    pub(super) fn first_audio(&mut self, hands: &mut Hands<'_>) {
+        self.milestone(hands, Layer::Media, "first engine audio sent", None);
+        let now = hands.now;
+        if let Some(answered) = self.story.answered_at() {
+            self.story.change(hands.outputs, |view| {
+                view.latency.first_audio_ms = Some(telling::milliseconds(now - answered));
+            });
+        }
+    }
+
+    /// Key presses towards the far end, ordered by the API.
+    pub(super) fn send_dtmf(
+        &mut self,
+        hands: &mut Hands<'_>,
+        digits: Vec<media::Digit>,
+    ) -> Result<(), CommandError> {
+        match self.state {
+            State::Talking { .. } => {}
+            State::Ringing { .. } | State::Confirming | State::Opening { .. } | State::Calling { .. } => {
+                return Err(CommandError::CallNotAnswered);
+            }
+            State::Announcing { .. } | State::Draining { .. } | State::Ending { .. } => {
+                return Err(CommandError::CallAlreadyEnded);
+            }
+        }
+        self.milestone(hands, Layer::Control, "digits ordered", Some(format!("{} digits", digits.len())));
+        hands.outputs.voice(self.id, VoiceOrder::SendDtmf { leg: self.leg.id, digits, duration: DIGIT });
+        Ok(())
+    }
+
+    /// Sets the disposition; a call that still runs ends with it.
+    pub(super) fn wrap_up(
+        &mut self,
+        hands: &mut Hands<'_>,
+        disposition: String,
+        notes: Option<String>,
+    ) -> CallView {
+        self.story.change(hands.outputs, |view| {
+            view.disposition = Some(disposition);
+            view.notes = notes;
+        });
+        if self.is_ending() {
+            self.story.show(hands.outputs);
+        } else {
+            self.milestone(hands, Layer::Control, "wrapped up", None);
+            let farewell = Farewell::hang_up("Wrapped up");
+            self.end(hands, EndReason::ApiHungUp, telling::nothing(), farewell);
+        }
+        self.story.view().clone()
+    }
+}
+
+/// Whether this way of going means "hang up" in the engine's language: Twilio's bots have no other word for it
+/// than closing the socket in order (RFC 6455 §7.4.1: 1000, or no code at all).
+fn is_hang_up(dialect: Dialect, failure: &EngineFailure) -> bool {
+    match (dialect, failure) {
+        (Dialect::Twilio, EngineFailure::Closed { code: None | Some(1000 | 1005) }) => true,
+        (
+            Dialect::Twilio | Dialect::EdgeV1,
+            EngineFailure::Dns
+            | EngineFailure::Connect(_)
+            | EngineFailure::Tls(_)
+            | EngineFailure::Http { .. }
+            | EngineFailure::Upgrade(_)
+            | EngineFailure::Timeout
+            | EngineFailure::Closed { .. }
+            | EngineFailure::Broken(_)
+            | EngineFailure::Protocol(_)
+            | EngineFailure::Stalled,
+        ) => false,
+    }
+}

@@ -1,0 +1,704 @@
+//! The exchange: the SIP endpoint and every call, and who of them an input is for.
+//! ```text
+//!   datagrams ----+                      +--> datagrams
+//!   commands -----+--> Exchange [calls] -+--> orders to workers, engines to dial
+//!   voice facts --+                      +--> records, answers, call objects
+//!   time ---------+
+//! ```
+//! Pure: shells bring the inputs and carry out [`Output`]s, in order, before the next input.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::admission::{self, Census, Refusal};
+use super::clock::WallClock;
+use super::command::{Answer, Command, CommandError, PlaceCall, TransferCall, WrapUp};
+use super::ids::{CallId, ProviderKey, RequestId, TenantId};
+use super::inbound::Arrival;
+use super::number;
+use super::one::{Call, Hands};
+use super::outbound::Placement;
+use super::output::{Health, Output};
+use super::outputs::Outputs;
+use super::probe::Probe;
+use super::record::{CallRecord, Idempotency, Record, RecordNumber};
+use super::settings::{Provider, Settings, UnknownSources};
+use super::telling;
+use super::voice::VoiceFact;
+
+/// How long an ended call may still be wrapped up.
+const WRAP_UP: Duration = Duration::from_secs(3600);
+/// Ended calls that may still be wrapped up; beyond, the oldest are let go.
+const WRAP_UP_MAX: usize = 10_000;
+/// How long an `Idempotency-Key` is honoured (CONTRACT §1).
+const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the exchange counts, for metrics and leak checks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls not yet gone.
+    pub calls: usize,
+    /// Dialogs that belong to a call.
+    pub dialogs: usize,
+    /// What the endpoint holds.
+    pub sip: sip::Ledger,
+    /// Records not yet on disk.
+    pub unsaved: u64,
+    /// Inbound calls admitted since the start.
+    pub admitted: u64,
+    /// Outbound calls ordered since the start.
+    pub placed: u64,
+    /// INVITEs of known sources refused by us since the start.
+    pub refused: u64,
+    /// Requests of unknown sources since the start.
+    pub unknown: u64,
+}
+
+/// See the module.
+pub struct Exchange {
+    settings: Arc<Settings>,
+    endpoint: sip::Endpoint,
+    outputs: Outputs,
+    chance: StdRng,
+    calls: BTreeMap<CallId, Call>,
+    dialogs: HashMap<sip::DialogId, CallId>,
+    deadlines: BTreeSet<(Instant, CallId)>,
+    census: Census,
+    probes: BTreeMap<ProviderKey, Probe>,
+    ended: BTreeMap<CallId, (Instant, CallRecord)>,
+    keys: HashMap<(TenantId, String), KnownKey>,
+    key_expiries: BTreeSet<(Instant, TenantId, String)>,
+    draining: Option<Drain>,
+    tally: Tally,
+}
+
+struct KnownKey {
+    fingerprint: String,
+    record: Arc<CallRecord>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    give_up: Instant,
+    forced: bool,
+    told: bool,
+}
+
+impl Exchange {
+    /// An exchange without calls. `seed` decides every tag, branch and id.
+    pub fn new(
+        now: Instant,
+        wall: SystemTime,
+        seed: u64,
+        settings: Arc<Settings>,
+        config: sip::Config,
+    ) -> Self {
+        let mut exchange = Self {
+            endpoint: sip::Endpoint::new(config, seed ^ 0x5159),
+            outputs: Outputs::new(WallClock::new(now, wall)),
+            chance: StdRng::seed_from_u64(seed),
+            calls: BTreeMap::new(),
+            dialogs: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            census: Census::default(),
+            probes: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            keys: HashMap::new(),
+            key_expiries: BTreeSet::new(),
+            draining: None,
+            tally: Tally::default(),
+            settings,
+        };
+        exchange.start_probes(now);
+        exchange
+    }
+
+    /// Closes what the process before this one left open, each with one last event, and remembers its
+    /// idempotency keys. To be called once, before anything else.
+    pub fn recover(
+        &mut self,
+        now: Instant,
+        open: Vec<CallRecord>,
+        keys: Vec<(TenantId, Idempotency, Arc<CallRecord>)>,
+    ) {
+        for mut record in open {
+            let url = record.webhook_url.clone().or_else(|| self.webhook_url(&record));
+            let at = self.outputs.timestamp(now);
+            let event = telling::closing_event(&mut record, url, at);
+            let call = Arc::new(record);
+            self.outputs.keep(Record::Event { event: Arc::new(event), call: call.clone() });
+            self.outputs.push(Output::Publish(call));
+        }
+        for (tenant, idempotency, record) in keys {
+            self.remember_key(now, tenant, idempotency, record);
+        }
+    }
+
+    /// Replaces the settings. Running calls keep what they began with.
+    pub fn handle_settings(&mut self, now: Instant, settings: Arc<Settings>) {
+        self.settings = settings;
+        self.start_probes(now);
+    }
+
+    /// Follows a corrected system clock.
+    pub fn handle_wall_clock(&mut self, now: Instant, wall: SystemTime) {
+        self.outputs.handle_wall_clock(WallClock::new(now, wall));
+    }
+
+    /// One datagram, or one message of a stream.
+    pub fn handle_sip(&mut self, now: Instant, flow: sip::Flow, wire: Bytes) {
+        // RFC 3261 §7.2: only a response begins so. Responses find their transaction or nobody.
+        let is_response = wire.starts_with(b"SIP/");
+        if !is_response && !admission::is_known(&self.settings, flow.peer.ip()) {
+            self.tally.unknown += 1;
+            match self.settings.unknown_sources {
+                UnknownSources::Drop => {}
+                UnknownSources::Refuse => {
+                    self.outputs.extend(admission::forbidden(flow, wire).map(Output::Transmit))
+                }
+            }
+        } else {
+            self.endpoint.handle_message(now, flow, wire);
+        }
+        self.settle(now);
+    }
+
+    /// A stream is closed.
+    pub fn handle_connection_lost(&mut self, now: Instant, connection: sip::ConnectionId) {
+        self.endpoint.handle_connection_lost(now, connection);
+        self.settle(now);
+    }
+
+    /// A message could not be sent.
+    pub fn handle_send_failure(&mut self, now: Instant, transport: sip::Transport, to: SocketAddr) {
+        self.endpoint.handle_send_failure(now, transport, to);
+        self.settle(now);
+    }
+
+    /// A worker or the dialling shell tells something of a call.
+    pub fn handle_voice(&mut self, now: Instant, call: CallId, fact: VoiceFact) {
+        self.with_call(now, call, |call, hands| call.handle_voice(hands, fact));
+        self.settle(now);
+    }
+
+    /// Everything up to this record is on disk.
+    pub fn handle_durable(&mut self, number: RecordNumber) {
+        self.outputs.handle_durable(number);
+    }
+
+    /// The API asks. The answer comes as [`Output::Reply`] with the same id.
+    pub fn handle_command(&mut self, now: Instant, id: RequestId, command: Command) {
+        let answer = match command {
+            Command::Place { tenant, provider, call, idempotency } => {
+                self.place(now, &tenant, &provider, call, idempotency)
+            }
+            Command::Transfer { tenant, provider, transfer } => {
+                self.transfer(now, &tenant, &provider, *transfer)
+            }
+            Command::WrapUp { tenant, provider, wrap_up } => self.wrap_up(now, &tenant, &provider, wrap_up),
+            Command::SendDtmf { tenant, call, digits } => self.send_dtmf(now, &tenant, call, &digits),
+        };
+        self.outputs.reply(id, answer.unwrap_or_else(Answer::Refused));
+        self.settle(now);
+    }
+
+    /// No new calls; those that run end by themselves, or when the limit has passed. `Output::Drained` tells
+    /// when none is left.
+    pub fn drain(&mut self, now: Instant) {
+        let give_up = now + self.settings.drain_limit;
+        self.draining.get_or_insert(Drain { give_up, forced: false, told: false });
+        self.settle(now);
+    }
+
+    /// The earliest deadline.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let calls = self.deadlines.first().map(|(at, _)| *at);
+        let probes = self.probes.values().filter_map(|probe| probe.next).min();
+        let drain = self.draining.filter(|drain| !drain.forced).map(|drain| drain.give_up);
+        let ended = self.ended.values().next().map(|(until, _)| *until);
+        let keys = self.key_expiries.first().map(|(at, ..)| *at);
+        [self.endpoint.poll_timeout(), calls, probes, drain, ended, keys].into_iter().flatten().min()
+    }
+
+    /// Acts on every deadline that has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, id));
+            self.with_call(now, id, |call, hands| {
+                call.noted = None;
+                call.handle_timeout(hands);
+            });
+        }
+        self.probe(now);
+        self.expire(now);
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(transmit) = self.endpoint.poll_transmit() {
+            return Some(Output::Transmit(transmit));
+        }
+        self.outputs.pop()
+    }
+
+    /// What is held and what was counted.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            calls: self.calls.len(),
+            dialogs: self.dialogs.len(),
+            sip: self.endpoint.ledger(),
+            unsaved: self.outputs.unsaved(),
+            ..self.tally
+        }
+    }
+
+    /// Gives every SIP event to its call, and looks whether a drain is over.
+    fn settle(&mut self, now: Instant) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.handle_event(now, event);
+        }
+        let Some(drain) = self.draining else { return };
+        if drain.give_up <= now && !drain.forced {
+            self.draining = Some(Drain { forced: true, ..drain });
+            let ids: Vec<CallId> = self.calls.keys().copied().collect();
+            for id in ids {
+                self.with_call(now, id, |call, hands| call.shut_down(hands));
+            }
+            return self.settle(now);
+        }
+        if self.calls.is_empty() && !drain.told {
+            self.draining = Some(Drain { told: true, ..drain });
+            self.outputs.push(Output::Drained);
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, event: sip::endpoint::Event) {
+        use sip::endpoint::Event;
+        match event {
+            Event::Invited { dialog, request, flow } => self.invited(now, dialog, &request, flow),
+            Event::Cancelled { dialog, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.cancelled(hands, telling::raw(&request)));
+            }
+            Event::Expired { dialog } => {
+                self.on_dialog(now, dialog, |call, hands| call.cancelled(hands, telling::nothing()));
+            }
+            Event::Acknowledged { dialog, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.acknowledged(hands, &request));
+            }
+            Event::AckMissing { dialog } => self.on_dialog(now, dialog, Call::not_acknowledged),
+            Event::Progress { dialog, response } => {
+                self.on_dialog(now, dialog, |call, hands| call.progressed(hands, &response));
+            }
+            Event::Answered { dialog, response } => {
+                self.on_dialog(now, dialog, |call, hands| call.answered(hands, &response));
+            }
+            Event::Refused { dialog, response } => {
+                self.on_dialog(now, dialog, |call, hands| call.refused(hands, &response));
+            }
+            Event::Failed { dialog, failure } => {
+                self.on_dialog(now, dialog, |call, hands| call.failed(hands, failure));
+            }
+            Event::Reinvited { dialog, request } | Event::Updated { dialog, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.reinvited(hands, &request));
+            }
+            Event::HungUp { dialog, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.hung_up(hands, &request));
+            }
+            Event::ReferAccepted { dialog, .. } => self.on_dialog(now, dialog, Call::refer_accepted),
+            Event::ReferRefused { dialog, refusal } => {
+                self.on_dialog(now, dialog, |call, hands| call.refer_refused(hands, &refusal));
+            }
+            Event::ReferProgress { dialog, status, reason, terminated, request } => {
+                self.on_dialog(now, dialog, |call, hands| {
+                    call.refer_progressed(hands, status, &reason, terminated, &request);
+                });
+            }
+            Event::Gone { dialog } => {
+                self.on_dialog(now, dialog, |call, _| call.dialog_gone());
+                self.dialogs.remove(&dialog);
+            }
+            // Being handed over by the far end comes with bridged legs.
+            Event::Referred { id, .. } => self.respond(now, id, sip::StatusCode::DECLINE),
+            // RFC 6665 §4.1.3: a package that we have not subscribed to.
+            Event::Notified { id, .. } => self.respond(now, id, sip::StatusCode::BAD_EVENT),
+            // RFC 6086: no package is ours; DTMF comes as telephone-event.
+            Event::Info { id, request, .. } if request.body().is_empty() => {
+                self.respond(now, id, sip::StatusCode::OK);
+            }
+            Event::Info { id, .. } => self.respond(now, id, sip::StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Event::Request { id, request, .. } => self.requested(now, id, &request),
+            Event::RequestAnswered { id, response } => {
+                let detail = response.status().map_or_else(String::new, |status| status.to_string());
+                self.probed(now, id, true, detail);
+            }
+            Event::RequestFailed { id, failure } => self.probed(now, id, false, failure.to_string()),
+            // Offers are answered at once, so nothing is left to take back; we send no re-INVITE and no INFO yet.
+            Event::ReinviteCancelled { .. }
+            | Event::ReinviteAnswered { .. }
+            | Event::ReinviteRefused { .. }
+            | Event::InfoAnswered { .. }
+            | Event::InfoFailed { .. } => {}
+        }
+    }
+
+    fn respond(&mut self, now: Instant, id: sip::RequestId, status: sip::StatusCode) {
+        self.endpoint.respond(now, id, status, Vec::new(), None);
+    }
+
+    /// OPTIONS is how a trunk sees whether we live: 503 while we stop tells it to go elsewhere.
+    fn requested(&mut self, now: Instant, id: sip::RequestId, request: &sip::Message) {
+        let (status, headers) = match request.method() {
+            Some(sip::Method::Options) if self.draining.is_some() => {
+                (sip::StatusCode::SERVICE_UNAVAILABLE, vec![("Retry-After".into(), "10".to_owned())])
+            }
+            Some(sip::Method::Options) => (sip::StatusCode::OK, Vec::new()),
+            Some(_) | None => (sip::StatusCode::NOT_IMPLEMENTED, Vec::new()),
+        };
+        self.endpoint.respond(now, id, status, headers, None);
+    }
+
+    fn invited(&mut self, now: Instant, dialog: sip::DialogId, request: &sip::Message, flow: sip::Flow) {
+        let number = request.request_uri().map(|uri| number::shown(&uri)).unwrap_or_default();
+        let admitted = self.admit_inbound(flow, &number);
+        let destination = match admitted {
+            Ok(destination) => destination,
+            Err(refusal) => {
+                self.tally.refused += 1;
+                let (status, retry_after, text) = refusal.answer();
+                let mut headers: sip::Headers =
+                    vec![("Reason".into(), super::inbound::reason_header(status, text))];
+                headers.extend(retry_after.map(|seconds| ("Retry-After".into(), seconds.to_string())));
+                return self.endpoint.refuse(now, dialog, status, headers);
+            }
+        };
+        self.tally.admitted += 1;
+        let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
+        let webhook_url = self.receiver(None, &destination.provider);
+        let arrival = Arrival {
+            id,
+            dialog,
+            request,
+            flow,
+            provider: destination.provider,
+            engine: destination.engine,
+            mode: destination.mode,
+            webhook_url,
+        };
+        let call = Call::arrive(&mut self.hands(now), arrival);
+        self.dialogs.insert(dialog, id);
+        self.calls.insert(id, call);
+        self.note_deadline(id);
+    }
+
+    fn admit_inbound(&mut self, flow: sip::Flow, number: &str) -> Result<admission::Destination, Refusal> {
+        if self.draining.is_some() {
+            return Err(Refusal::Draining);
+        }
+        if self.outputs.unsaved() > self.settings.max_unsaved {
+            return Err(Refusal::StoreBehind);
+        }
+        let destination = admission::destination(&self.settings, flow.peer.ip(), number)?;
+        self.census.admit(&self.settings, &destination.provider).map_err(|_| Refusal::Limit)?;
+        Ok(destination)
+    }
+
+    fn place(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        call: Box<PlaceCall>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Answer, CommandError> {
+        let provider = self.provider(tenant, provider)?;
+        if let Some(idempotency) = &idempotency
+            && let Some(known) = self.keys.get(&(tenant.clone(), idempotency.key.clone()))
+        {
+            if known.fingerprint != idempotency.fingerprint {
+                return Err(CommandError::IdempotencyConflict);
+            }
+            return Ok(Answer::Placed(known.record.clone()));
+        }
+        if self.draining.is_some() {
+            return Err(CommandError::Draining);
+        }
+        if self.outputs.unsaved() > self.settings.max_unsaved {
+            return Err(CommandError::StoreBehind);
+        }
+        if provider.trunk.target.is_none() {
+            return Err(CommandError::ProviderInboundOnly);
+        }
+        let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
+        number::uri(&call.to, &provider.trunk)
+            .map_err(|error| CommandError::Invalid { field: "to", problem: error.to_string() })?;
+        self.census.admit(&self.settings, &provider).map_err(|scope| CommandError::LimitCalls { scope })?;
+        self.tally.placed += 1;
+        let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
+        let mode = call.mode.unwrap_or(provider.default_mode);
+        let webhook_url = self.receiver(call.webhook_url.clone(), &provider);
+        let placement = Placement { id, provider, engine, mode, call, idempotency, webhook_url };
+        let placed = Call::place(&mut self.hands(now), placement);
+        let record = placed.story.record();
+        self.calls.insert(id, placed);
+        self.note_deadline(id);
+        if let Some(idempotency) = record.idempotency.clone() {
+            self.remember_key(now, tenant.clone(), idempotency, record.clone());
+        }
+        Ok(Answer::Placed(record))
+    }
+
+    fn transfer(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        ordered: TransferCall,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, Some(provider), ordered.call_id)?;
+        let outcome = self.with_call(now, id, |call, hands| call.transfer_ordered(hands, ordered));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    fn send_dtmf(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        digits: &str,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, None, call)?;
+        let digits: Result<Vec<media::Digit>, _> = digits.chars().map(media::Digit::try_from).collect();
+        let digits =
+            digits.map_err(|error| CommandError::Invalid { field: "digits", problem: error.to_string() })?;
+        let outcome = self.with_call(now, id, |call, hands| call.send_dtmf(hands, digits));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    /// Sets the disposition and ends the call; of an ended call only the record is completed.
+    fn wrap_up(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        wrap_up: WrapUp,
+    ) -> Result<Answer, CommandError> {
+        let WrapUp { call_id, disposition, notes } = wrap_up;
+        if let Some((_, record)) = self.ended.get_mut(&call_id)
+            && record.tenant == *tenant
+            && record.view.provider == *provider
+        {
+            record.view.disposition = Some(disposition);
+            record.view.notes = notes;
+            let record = Arc::new(record.clone());
+            self.outputs.keep(Record::Call(record.clone()));
+            self.outputs.push(Output::Publish(record.clone()));
+            return Ok(Answer::WrappedUp(Box::new(record.view.clone())));
+        }
+        let id = self.call_of(tenant, Some(provider), call_id)?;
+        let view = self.with_call(now, id, |call, hands| call.wrap_up(hands, disposition, notes));
+        view.map(|view| Answer::WrappedUp(Box::new(view))).ok_or(CommandError::CallNotFound)
+    }
+
+    /// The live call, if it is this tenant's and this provider's.
+    fn call_of(
+        &self,
+        tenant: &TenantId,
+        provider: Option<&ProviderKey>,
+        id: CallId,
+    ) -> Result<CallId, CommandError> {
+        if let Some(provider) = provider {
+            self.provider(tenant, provider)?;
+        }
+        let is_theirs = |record: &CallRecord| {
+            record.tenant == *tenant && provider.is_none_or(|provider| record.view.provider == *provider)
+        };
+        if let Some(call) = self.calls.get(&id)
+            && is_theirs(call.story.kept())
+        {
+            return Ok(id);
+        }
+        match self.ended.get(&id) {
+            Some((_, record)) if is_theirs(record) => Err(CommandError::CallAlreadyEnded),
+            Some(_) | None => Err(CommandError::CallNotFound),
+        }
+    }
+
+    fn provider(&self, tenant: &TenantId, key: &ProviderKey) -> Result<Arc<Provider>, CommandError> {
+        let provider = self.settings.providers.get(key).filter(|provider| provider.tenant == *tenant);
+        provider.cloned().ok_or(CommandError::ProviderNotFound)
+    }
+
+    fn receiver(&self, own: Option<String>, provider: &Provider) -> Option<String> {
+        let tenant = || self.settings.tenants.get(&provider.tenant)?.webhook_url.clone();
+        own.or_else(|| provider.webhook_url.clone()).or_else(tenant)
+    }
+
+    fn webhook_url(&self, record: &CallRecord) -> Option<String> {
+        match self.settings.providers.get(&record.view.provider) {
+            Some(provider) => self.receiver(None, provider),
+            None => self.settings.tenants.get(&record.tenant)?.webhook_url.clone(),
+        }
+    }
+
+    fn remember_key(
+        &mut self,
+        now: Instant,
+        tenant: TenantId,
+        idempotency: Idempotency,
+        record: Arc<CallRecord>,
+    ) {
+        let Idempotency { key, fingerprint } = idempotency;
+        self.key_expiries.insert((now + IDEMPOTENCY, tenant.clone(), key.clone()));
+        self.keys.insert((tenant, key), KnownKey { fingerprint, record });
+    }
+
+    fn on_dialog(
+        &mut self,
+        now: Instant,
+        dialog: sip::DialogId,
+        act: impl FnOnce(&mut Call, &mut Hands<'_>),
+    ) {
+        if let Some(id) = self.dialogs.get(&dialog).copied() {
+            self.with_call(now, id, act);
+        }
+    }
+
+    /// Lets a call act, then takes note of its deadline and dialog, or lets it go.
+    fn with_call<T>(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        act: impl FnOnce(&mut Call, &mut Hands<'_>) -> T,
+    ) -> Option<T> {
+        let mut call = self.calls.remove(&id)?;
+        let outcome = act(&mut call, &mut self.hands(now));
+        if let Some(dialog) = call.leg.dialog {
+            self.dialogs.entry(dialog).or_insert(id);
+        }
+        self.calls.insert(id, call);
+        self.note_deadline(id);
+        self.let_go(now, id);
+        Some(outcome)
+    }
+
+    fn hands(&mut self, now: Instant) -> Hands<'_> {
+        Hands {
+            now,
+            endpoint: &mut self.endpoint,
+            outputs: &mut self.outputs,
+            settings: &self.settings,
+            chance: &mut self.chance,
+        }
+    }
+
+    fn note_deadline(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let next = call.poll_timeout();
+        if call.noted == next {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut call.noted, next) {
+            self.deadlines.remove(&(old, id));
+        }
+        self.deadlines.extend(next.map(|at| (at, id)));
+    }
+
+    fn let_go(&mut self, now: Instant, id: CallId) {
+        if !self.calls.get(&id).is_some_and(Call::is_gone) {
+            return;
+        }
+        let Some(call) = self.calls.remove(&id) else { return };
+        if let Some(noted) = call.noted {
+            self.deadlines.remove(&(noted, id));
+        }
+        if let Some(dialog) = call.leg.dialog {
+            self.dialogs.remove(&dialog);
+        }
+        self.census.release(&call.provider);
+        self.outputs.push(Output::Forget(id));
+        self.ended.insert(id, (now + WRAP_UP, call.story.into_record()));
+        if self.ended.len() > WRAP_UP_MAX {
+            self.ended.pop_first();
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.ended.first_key_value().is_some_and(|(_, (until, _))| *until <= now) {
+            self.ended.pop_first();
+        }
+        while let Some((at, tenant, key)) = self.key_expiries.first().filter(|(at, ..)| *at <= now).cloned() {
+            self.keys.remove(&(tenant.clone(), key.clone()));
+            self.key_expiries.remove(&(at, tenant, key));
+        }
+    }
+
+    fn start_probes(&mut self, now: Instant) {
+        let providers = &self.settings.providers;
+        self.probes.retain(|key, _| providers.contains_key(key));
+        for (key, provider) in providers {
+            self.probes.entry(key.clone()).or_insert_with(|| Probe::new(now, provider));
+        }
+        let keys: Vec<ProviderKey> = self.probes.keys().cloned().collect();
+        for key in keys {
+            self.tell_health(&key);
+        }
+    }
+
+    fn probe(&mut self, now: Instant) {
+        for (key, probe) in &mut self.probes {
+            if probe.next.is_none_or(|next| next > now) {
+                continue;
+            }
+            let provider = self.settings.providers.get(key);
+            let Some((provider, target)) = provider.and_then(|known| Some((known, known.trunk.target?)))
+            else {
+                probe.next = None;
+                continue;
+            };
+            probe.next = provider.trunk.probe_interval.map(|interval| now + interval);
+            let uri = number::domain(&provider.trunk)
+                .ok()
+                .and_then(|domain| sip::Uri::parse(format!("sip:{domain}")).ok());
+            let Some(uri) = uri.filter(|_| probe.waiting.is_none()) else { continue };
+            let id = self.endpoint.request(
+                now,
+                sip::OutOfDialog {
+                    target,
+                    method: sip::Method::Options,
+                    from: sip::NameAddr::new(uri.clone()),
+                    to: sip::NameAddr::new(uri.clone()),
+                    request_uri: uri,
+                    credentials: provider.trunk.credentials.clone(),
+                    headers: Vec::new(),
+                    body: None,
+                    timeout: Some(provider.trunk.response_timeout),
+                },
+            );
+            probe.waiting = Some(id);
+        }
+    }
+
+    fn probed(&mut self, now: Instant, id: sip::RequestId, reachable: bool, detail: String) {
+        let at = self.outputs.timestamp(now);
+        let found = self.probes.iter_mut().find(|(_, probe)| probe.waiting == Some(id));
+        let Some((key, probe)) = found else { return };
+        probe.conclude(reachable, detail, at);
+        let key = key.clone();
+        self.tell_health(&key);
+    }
+
+    fn tell_health(&mut self, key: &ProviderKey) {
+        let Some(probe) = self.probes.get(key) else { return };
+        let health =
+            Health { reachable: probe.reachable, detail: probe.detail.clone(), checked_at: probe.checked_at };
+        self.outputs.push(Output::Health { provider: key.clone(), health });
+    }
+}

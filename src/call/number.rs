@@ -1,0 +1,47 @@
+//! Numbers and URIs as people write them, and as SIP does.
+
+use super::settings::Trunk;
+
+/// Why something cannot be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotDialable {
+    #[error("write an E.164 number (+16505824074), digits, or a SIP URI (sip:user@host)")]
+    Syntax,
+    #[error("the SIP URI is malformed: write sip:user@host or sip:user@host:port")]
+    Uri,
+    #[error("a number needs the trunk's `domain` or `target`")]
+    NoDomain,
+}
+
+/// The URI to request for `to`: a SIP URI as it is, a number at the trunk's domain.
+pub(super) fn uri(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
+    let scheme = to.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if let Some("sip" | "sips") = scheme.as_deref() {
+        return sip::Uri::parse(to).map_err(|_| NotDialable::Uri);
+    }
+    let number: String = to.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.')).collect();
+    let digits = number.strip_prefix('+').unwrap_or(&number);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#')) {
+        return Err(NotDialable::Syntax);
+    }
+    // `#` is not allowed in the user part of a URI as it is (RFC 3261 §25.1).
+    let user = number.replace('#', "%23");
+    sip::Uri::parse(format!("sip:{user}@{}", domain(trunk)?)).map_err(|_| NotDialable::Uri)
+}
+
+/// Host (and port) of the URIs of a trunk's numbers.
+pub(super) fn domain(trunk: &Trunk) -> Result<String, NotDialable> {
+    match (&trunk.domain, trunk.target) {
+        (Some(domain), _) => Ok(domain.clone()),
+        (None, Some(target)) => Ok(target.address.to_string()),
+        (None, None) => Err(NotDialable::NoDomain),
+    }
+}
+
+/// How a URI is shown: its number or user where it has one, else the whole.
+pub(super) fn shown(uri: &sip::Uri) -> String {
+    match uri.user() {
+        Some(user) if !user.is_empty() => user.replace("%23", "#").replace("%2B", "+").replace("%2b", "+"),
+        Some(_) | None => uri.to_string(),
+    }
+}

@@ -1,0 +1,389 @@
+//! One call, from its first message to the moment when nothing of it is left.
+//! ```text
+//!  inbound   [Ringing] -- engine accepts, ports open --> [Confirming] -- ACK --+
+//!                                                                              v
+//!  outbound  [Opening] -- ports open --> [Calling] -- 2xx ----------------> [Talking]
+//!                                                                            |     |
+//!                          engine lost, plan B announces: [Announcing] <-----+     +----> [Draining]: the engine
+//!                                                             |                               | hangs up, but what it
+//!            refused, cancelled, BYE, limits: any state --+   |                               | said is still played
+//!                                                         v   v                               v
+//!                                                        [Ending] -- dialog and worker gone --> removed
+//! ```
+//! The last event is told on entering `Ending`, and nowhere else. What a call needs from the world outside it
+//! comes in as [`Hands`]; its parts are in `inbound`, `outbound`, `conversation` and `transfer`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+
+use super::event::{EndReason, EventKind};
+use super::ids::{CallId, FIRST_LEG, LegId};
+use super::outputs::Outputs;
+use super::record::Layer;
+use super::settings::{Engine, Provider, Settings};
+use super::telling::{self, Story};
+use super::transfer::Transfer;
+use super::verdict;
+use super::voice::{VoiceFact, VoiceOrder, VoiceSummary};
+
+/// How long the dialog and the worker may take to let go of an ended call before it is forgotten anyway.
+const LET_GO: Duration = Duration::from_secs(90);
+
+/// What a call may act with.
+pub(super) struct Hands<'a> {
+    pub(super) now: Instant,
+    pub(super) endpoint: &'a mut sip::Endpoint,
+    pub(super) outputs: &'a mut Outputs,
+    pub(super) settings: &'a Settings,
+    /// For what must not be guessed or must differ: session ids.
+    pub(super) chance: &'a mut rand::rngs::StdRng,
+}
+
+/// Where a call stands, with the deadline that each state has.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Inbound: the phone rings, the engine is asked.
+    Ringing { give_up: Instant },
+    /// Inbound: 200 is sent and not yet acknowledged. The dialog watches the time.
+    Confirming,
+    /// Outbound: no port yet.
+    Opening { give_up: Instant },
+    /// Outbound: INVITE is sent.
+    Calling { give_up: Instant },
+    /// In conversation.
+    Talking { until: Instant },
+    /// Plan B speaks.
+    Announcing { give_up: Instant },
+    /// What the engine said last is still played.
+    Draining { give_up: Instant },
+    /// Its last event is told.
+    Ending { give_up: Instant },
+}
+
+/// How far the engine is.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// Not dialled.
+    Idle,
+    /// Dialled; the shell watches the time.
+    Dialling,
+    /// Connected and told of the call; it decides.
+    Deciding { give_up: Instant },
+    /// It takes the call.
+    Willing,
+    /// It has the caller.
+    Speaking,
+    /// Lost, refused or dismissed.
+    Gone,
+}
+
+/// The first leg.
+pub(super) struct Leg {
+    pub(super) id: LegId,
+    pub(super) dialog: Option<sip::DialogId>,
+    pub(super) negotiator: Option<media::Negotiator>,
+    pub(super) negotiated: Option<media::Negotiated>,
+    /// Our answer to the offer in the INVITE.
+    pub(super) answer: Option<bytes::Bytes>,
+    /// We sent an offer with a 2xx; the ACK brings the answer.
+    pub(super) owes_answer: bool,
+    pub(super) held: bool,
+    /// Nothing of the dialog is left.
+    dialog_gone: bool,
+}
+
+/// How the far end is told that the call is over.
+pub(super) enum Farewell {
+    /// BYE, CANCEL or whatever the dialog's state asks for.
+    HangUp { reason: Option<String> },
+    /// A final response to its INVITE.
+    Refuse { status: sip::StatusCode, headers: sip::Headers },
+    /// It knows.
+    Nothing,
+}
+
+/// One call.
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) provider: Arc<Provider>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) story: Story,
+    pub(super) state: State,
+    pub(super) link: Link,
+    pub(super) leg: Leg,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) max_duration: Duration,
+    /// Inbound: what the engine may see of the INVITE. Outbound: what was asked to be added to ours.
+    pub(super) headers: Vec<(String, String)>,
+    /// Inbound: the offer in the INVITE.
+    pub(super) offer: Option<bytes::Bytes>,
+    pub(super) ring_timeout: Duration,
+    voice_gone: bool,
+    /// What the exchange has noted as this call's next deadline.
+    pub(super) noted: Option<Instant>,
+}
+
+impl Call {
+    pub(super) fn new(
+        story: Story,
+        provider: Arc<Provider>,
+        engine: Arc<Engine>,
+        state: State,
+        dialog: Option<sip::DialogId>,
+        hands: &mut Hands<'_>,
+    ) -> Self {
+        let id = story.view().call_id;
+        hands.outputs.voice(id, VoiceOrder::Open { leg: FIRST_LEG, address: hands.settings.media_address });
+        let max_duration = provider.trunk.max_duration;
+        let ring_timeout = provider.trunk.ring_timeout;
+        Self {
+            id,
+            provider,
+            engine,
+            story,
+            state,
+            link: Link::Idle,
+            leg: Leg {
+                id: FIRST_LEG,
+                dialog_gone: dialog.is_none(),
+                dialog,
+                negotiator: None,
+                negotiated: None,
+                answer: None,
+                owes_answer: false,
+                held: false,
+            },
+            transfer: None,
+            max_duration,
+            headers: Vec::new(),
+            offer: None,
+            ring_timeout,
+            voice_gone: false,
+            noted: None,
+        }
+    }
+
+    /// Nothing of it is left anywhere.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.state, State::Ending { .. }) && self.leg.dialog_gone && self.voice_gone
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending { .. })
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let state = match self.state {
+            State::Ringing { give_up }
+            | State::Opening { give_up }
+            | State::Calling { give_up }
+            | State::Talking { until: give_up }
+            | State::Announcing { give_up }
+            | State::Draining { give_up }
+            | State::Ending { give_up } => Some(give_up),
+            State::Confirming => None,
+        };
+        let link = match self.link {
+            Link::Deciding { give_up } => Some(give_up),
+            Link::Idle | Link::Dialling | Link::Willing | Link::Speaking | Link::Gone => None,
+        };
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.give_up);
+        [state, link, transfer].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, hands: &mut Hands<'_>) {
+        let now = hands.now;
+        match self.state {
+            State::Ringing { give_up } if give_up <= now => self.not_taken_in_time(hands),
+            State::Opening { give_up } if give_up <= now => {
+                self.no_port(hands, "the voice worker did not answer")
+            }
+            State::Calling { give_up } if give_up <= now => self.not_answered_in_time(hands),
+            State::Talking { until } if until <= now => {
+                self.end(
+                    hands,
+                    EndReason::MaxDuration,
+                    telling::nothing(),
+                    Farewell::hang_up("Maximum duration"),
+                );
+            }
+            State::Announcing { give_up } if give_up <= now => self.announced(hands),
+            State::Draining { give_up } if give_up <= now => self.drained(hands),
+            State::Ending { give_up } if give_up <= now => self.forget(hands),
+            State::Ringing { .. }
+            | State::Confirming
+            | State::Opening { .. }
+            | State::Calling { .. }
+            | State::Talking { .. }
+            | State::Announcing { .. }
+            | State::Draining { .. }
+            | State::Ending { .. } => {}
+        }
+        if matches!(self.link, Link::Deciding { give_up } if give_up <= now) && !self.is_ending() {
+            self.engine_gone(hands, super::engine::EngineFailure::Timeout);
+        }
+        if self.transfer.as_ref().is_some_and(|transfer| transfer.give_up <= now) {
+            self.transfer_timed_out(hands);
+        }
+    }
+
+    /// What its worker tells.
+    pub(super) fn handle_voice(&mut self, hands: &mut Hands<'_>, fact: VoiceFact) {
+        match fact {
+            VoiceFact::Opened { port, .. } => self.opened(hands, port),
+            VoiceFact::NotOpened { error, .. } => self.no_port(hands, &error),
+            VoiceFact::EngineConnected => self.engine_connected(hands),
+            VoiceFact::EngineGone(failure) => self.engine_gone(hands, failure),
+            VoiceFact::Engine(command) => self.engine_ordered(hands, command),
+            VoiceFact::Dtmf { .. } => self.milestone(hands, Layer::Media, "digit received", None),
+            VoiceFact::FirstPacket { from, .. } => {
+                self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
+            }
+            VoiceFact::FirstAudio { .. } => self.first_audio(hands),
+            VoiceFact::Inactive { .. } => self.silent(hands),
+            VoiceFact::Announced { .. } => self.announced(hands),
+            VoiceFact::Drained => self.drained(hands),
+            VoiceFact::Closed(summary) => self.closed(hands, summary),
+        }
+    }
+
+    /// The edge is stopping and waits no longer.
+    pub(super) fn shut_down(&mut self, hands: &mut Hands<'_>) {
+        let farewell = match self.state {
+            State::Ringing { .. } => Farewell::Refuse {
+                status: sip::StatusCode::SERVICE_UNAVAILABLE,
+                headers: sip::Headers::new(),
+            },
+            State::Confirming
+            | State::Opening { .. }
+            | State::Calling { .. }
+            | State::Talking { .. }
+            | State::Announcing { .. }
+            | State::Draining { .. }
+            | State::Ending { .. } => Farewell::hang_up("Shutting down"),
+        };
+        self.end(hands, EndReason::EdgeShutdown, telling::nothing(), farewell);
+    }
+
+    /// The one way out. Tells the last event, says farewell and lets go of dialog and worker.
+    pub(super) fn end(
+        &mut self,
+        hands: &mut Hands<'_>,
+        reason: EndReason,
+        raw: Box<RawValue>,
+        farewell: Farewell,
+    ) {
+        let kind = match (self.story.is_answered(), reason) {
+            (true, _) => EventKind::Ended,
+            (false, EndReason::Busy) => EventKind::Busy,
+            (false, EndReason::NoAnswer | EndReason::CallerCancelled | EndReason::ApiHungUp) => {
+                EventKind::NoAnswer
+            }
+            (false, _) => EventKind::Error,
+        };
+        self.end_as(hands, kind, reason, raw, farewell);
+    }
+
+    /// [`Self::end`] with the meaning of a SIP status.
+    pub(super) fn end_refused(
+        &mut self,
+        hands: &mut Hands<'_>,
+        status: sip::StatusCode,
+        raw: Box<RawValue>,
+        farewell: Farewell,
+    ) {
+        let (kind, reason) = verdict::of_refusal(status.code());
+        self.end_as(hands, kind, reason, raw, farewell);
+    }
+
+    fn end_as(
+        &mut self,
+        hands: &mut Hands<'_>,
+        kind: EventKind,
+        reason: EndReason,
+        raw: Box<RawValue>,
+        farewell: Farewell,
+    ) {
+        if self.is_ending() {
+            return;
+        }
+        self.state = State::Ending { give_up: hands.now + LET_GO };
+        self.link = Link::Gone;
+        self.transfer = None;
+        self.story.finish(hands.now, reason, hands.outputs);
+        self.story.tell(hands.now, hands.outputs, kind, raw);
+        if let Some(dialog) = self.leg.dialog {
+            match farewell {
+                Farewell::HangUp { reason } => {
+                    let headers = reason.map(|text| ("Reason".into(), text));
+                    hands.endpoint.hang_up(hands.now, dialog, headers.into_iter().collect());
+                }
+                Farewell::Refuse { status, headers } => {
+                    hands.endpoint.refuse(hands.now, dialog, status, headers);
+                }
+                Farewell::Nothing => {}
+            }
+        }
+        hands.outputs.voice(self.id, VoiceOrder::Close(reason));
+    }
+
+    /// The worker has let go; what it knows completes the call object.
+    fn closed(&mut self, hands: &mut Hands<'_>, summary: VoiceSummary) {
+        self.voice_gone = true;
+        self.story.change(hands.outputs, |view| {
+            view.latency.edge_p99_ms = summary.edge_p99_ms;
+            for told in &summary.legs {
+                view.quality.jitter_ms = told.jitter_ms;
+                view.quality.loss_pct = told.loss_pct;
+                view.quality.rtt_ms = told.rtt_ms;
+                if let Some(leg) = view.legs.iter_mut().find(|leg| leg.leg == told.leg) {
+                    leg.frames_up = told.frames_up;
+                    leg.frames_down = told.frames_down;
+                }
+            }
+        });
+        self.story.show(hands.outputs);
+    }
+
+    /// The dialog has let go.
+    pub(super) fn dialog_gone(&mut self) {
+        self.leg.dialog_gone = true;
+    }
+
+    fn forget(&mut self, hands: &mut Hands<'_>) {
+        self.milestone(hands, Layer::Control, "forgotten without a trace of its end", None);
+        self.leg.dialog_gone = true;
+        self.voice_gone = true;
+    }
+
+    fn no_port(&mut self, hands: &mut Hands<'_>, error: &str) {
+        self.milestone(hands, Layer::Media, "no port", Some(error.to_owned()));
+        let raw = telling::raw_code("media.no_port", error);
+        let farewell = Farewell::Refuse {
+            status: sip::StatusCode::SERVICE_UNAVAILABLE,
+            headers: vec![("Retry-After".into(), "5".into())],
+        };
+        self.end(hands, EndReason::EdgeFailed, raw, farewell);
+    }
+
+    pub(super) fn milestone(&self, hands: &mut Hands<'_>, layer: Layer, what: &str, detail: Option<String>) {
+        self.story.milestone(hands.now, hands.outputs, layer, what, detail);
+    }
+}
+
+impl Leg {
+    /// The leg's dialog, from its INVITE on.
+    pub(super) fn begin(&mut self, dialog: sip::DialogId) {
+        self.dialog = Some(dialog);
+        self.dialog_gone = false;
+    }
+}
+
+impl Farewell {
+    /// BYE or CANCEL with a `Reason` (RFC 3326) that says why.
+    pub(super) fn hang_up(text: &str) -> Self {
+        Self::HangUp { reason: Some(format!("SIP;cause=200;text=\"{text}\"")) }
+    }
+}

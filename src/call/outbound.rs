@@ -1,0 +1,211 @@
+//! A call that is placed: a port, an INVITE, the engine dialled while the phone rings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::PlaceCall;
+use super::event::{EndReason, EventKind};
+use super::ids::CallId;
+use super::number;
+use super::one::{Call, Farewell, Hands, State};
+use super::record::{CallRecord, Idempotency, Layer};
+use super::settings::{Engine, Provider};
+use super::telling::{self, Story};
+use super::view::{CallView, Direction, LegRole, LegView, Mode, SipPart, Status};
+
+/// How long the worker may take to open a port.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// A call asked for and found possible.
+pub(super) struct Placement {
+    pub(super) id: CallId,
+    pub(super) provider: Arc<Provider>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) mode: Mode,
+    pub(super) call: Box<PlaceCall>,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) webhook_url: Option<String>,
+}
+
+impl Call {
+    /// An order to call out.
+    pub(super) fn place(hands: &mut Hands<'_>, placement: Placement) -> Self {
+        let Placement { id, provider, engine, mode, call: ordered, idempotency, webhook_url } = placement;
+        let from = ordered.from.or_else(|| provider.trunk.from.clone()).unwrap_or_else(|| "anonymous".into());
+        let record = CallRecord {
+            tenant: provider.tenant.clone(),
+            view: CallView {
+                call_id: id,
+                provider: provider.key.clone(),
+                provider_call_id: None,
+                direction: Direction::Outbound,
+                from,
+                to: ordered.to,
+                status: Status::Placing,
+                mode,
+                engine: Some(engine.name.to_string()),
+                context: ordered.context,
+                disposition: None,
+                notes: None,
+                started_at: hands.outputs.timestamp(hands.now),
+                answered_at: None,
+                ended_at: None,
+                duration_sec: None,
+                end_reason: None,
+                sip: SipPart::default(),
+                answered_by: None,
+                recording_url: None,
+                transcript_url: None,
+                quality: super::view::Quality::default(),
+                latency: super::view::Latency::default(),
+                legs: Vec::new(),
+            },
+            last_seq: 0,
+            webhook_url: ordered.webhook_url,
+            idempotency,
+        };
+        let story = Story::begin(record, webhook_url, hands.now, hands.outputs);
+        let state = State::Opening { give_up: hands.now + OPEN };
+        let mut call = Self::new(story, provider, engine, state, None, hands);
+        call.headers = ordered.headers.into_iter().collect();
+        if let Some(seconds) = ordered.ring_timeout_sec {
+            call.ring_timeout = Duration::from_secs(seconds.into());
+        }
+        if let Some(seconds) = ordered.max_duration_sec {
+            call.max_duration = Duration::from_secs(seconds.into());
+        }
+        call.milestone(hands, Layer::Control, "call ordered", None);
+        call
+    }
+
+    /// The port is open: INVITE.
+    pub(super) fn invite(&mut self, hands: &mut Hands<'_>, offer: bytes::Bytes) {
+        let view = self.story.view();
+        let (Some(target), Ok(request_uri), Ok(from)) = (
+            self.provider.trunk.target,
+            number::uri(&view.to, &self.provider.trunk),
+            from_address(&view.from, &self.provider, &hands.settings.sip_host),
+        ) else {
+            let raw = telling::raw_code("field.invalid", "`to` or `from` cannot be written as a SIP URI");
+            return self.end(hands, EndReason::EdgeFailed, raw, Farewell::Nothing);
+        };
+        let mut headers = view.context.to_sip(self.id);
+        headers.extend(self.headers.drain(..).map(|(name, value)| (name.into(), value)));
+        let to = sip::NameAddr::new(request_uri.clone());
+        let invite = sip::Invite {
+            credentials: self.provider.trunk.credentials.clone(),
+            headers,
+            body: Some(sip::Body::sdp(offer)),
+            timer_b: Some(self.provider.trunk.response_timeout),
+            ..sip::Invite::new(target, request_uri, from, to)
+        };
+        let dialog = hands.endpoint.invite(hands.now, invite);
+        self.leg.begin(dialog);
+        self.state = State::Calling { give_up: hands.now + self.ring_timeout };
+        let sip_call_id = hands.endpoint.call_id(dialog).unwrap_or_default().to_owned();
+        self.story.change(hands.outputs, |view| {
+            view.provider_call_id = Some(sip_call_id.clone());
+            view.sip.call_id = Some(sip_call_id.clone());
+            view.legs.push(LegView {
+                leg: 0,
+                role: LegRole::Callee,
+                codec: None,
+                peer: target.address.to_string(),
+                sip_call_id,
+                frames_up: 0,
+                frames_down: 0,
+            });
+        });
+        self.milestone(hands, Layer::Signalling, "invite sent", Some(format!("to {}", target.address)));
+    }
+
+    /// A provisional response. The first response of any kind means that the call reached the network.
+    pub(super) fn progressed(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
+        self.placed(hands, response);
+        let State::Calling { .. } = self.state else { return };
+        let status = response.status().map_or(0, sip::StatusCode::code);
+        if status > 100 {
+            self.milestone(hands, Layer::Signalling, "progress", Some(status.to_string()));
+            let early = status == 183 && !response.body().is_empty();
+            let shown = if early { Status::EarlyMedia } else { Status::Ringing };
+            self.story.change(hands.outputs, |view| view.status = shown);
+            self.dial(hands);
+        }
+    }
+
+    fn placed(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
+        if self.story.kept().last_seq == 0 {
+            self.story.tell(hands.now, hands.outputs, EventKind::Placed, telling::raw(response));
+        }
+    }
+
+    /// 2xx to our INVITE.
+    pub(super) fn answered(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
+        let Some(dialog) = self.leg.dialog else { return };
+        hands.endpoint.acknowledge(hands.now, dialog, None);
+        let State::Calling { .. } = self.state else { return };
+        self.placed(hands, response);
+        let status = response.status().map(sip::StatusCode::code);
+        self.story.change(hands.outputs, |view| view.sip.code = status);
+        let Some(negotiator) = self.leg.negotiator.as_mut() else { return };
+        match negotiator.handle_answer(&response.body()) {
+            Ok(negotiated) => {
+                self.milestone(hands, Layer::Signalling, "answered", None);
+                self.negotiated(hands, negotiated);
+                self.dial(hands);
+                self.begin_conversation(hands, telling::raw(response));
+            }
+            Err(error) => {
+                self.milestone(hands, Layer::Media, "answer not usable", Some(error.to_string()));
+                let raw = telling::raw(response);
+                let farewell = Farewell::hang_up("Session description not usable");
+                self.end(hands, EndReason::MediaIncompatible, raw, farewell);
+            }
+        }
+    }
+
+    /// A final refusal of our INVITE.
+    pub(super) fn refused(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
+        self.placed(hands, response);
+        let (status, reason) = match response.start_line() {
+            sip::StartLine::Response { status, reason } => (status, reason.into_owned()),
+            sip::StartLine::Request { .. } => return,
+        };
+        self.milestone(hands, Layer::Signalling, "refused", Some(format!("{} {reason}", status.code())));
+        self.story.change(hands.outputs, |view| {
+            view.sip.code = Some(status.code());
+            view.sip.reason = Some(reason);
+        });
+        self.end_refused(hands, status, telling::raw(response), Farewell::Nothing);
+    }
+
+    /// No final response at all.
+    pub(super) fn failed(&mut self, hands: &mut Hands<'_>, failure: sip::Failure) {
+        self.milestone(hands, Layer::Signalling, "no response", Some(failure.to_string()));
+        let raw = telling::raw_code("provider.unreachable", &failure.to_string());
+        self.end(hands, EndReason::Unreachable, raw, Farewell::Nothing);
+    }
+
+    /// Nobody answered within the ring timeout.
+    pub(super) fn not_answered_in_time(&mut self, hands: &mut Hands<'_>) {
+        self.milestone(hands, Layer::Signalling, "no answer in time", None);
+        let raw = telling::raw_code("call.no_answer", "the ring timeout has passed");
+        self.end(hands, EndReason::NoAnswer, raw, Farewell::hang_up("No answer"));
+    }
+}
+
+fn from_address(
+    from: &str,
+    provider: &Provider,
+    sip_host: &str,
+) -> Result<sip::NameAddr, number::NotDialable> {
+    let uri = match from.split_once(':') {
+        Some(_) => number::uri(from, &provider.trunk)?,
+        None => {
+            let host = provider.trunk.domain.as_deref().unwrap_or(sip_host);
+            let user = from.replace('#', "%23");
+            sip::Uri::parse(format!("sip:{user}@{host}")).map_err(|_| number::NotDialable::Syntax)?
+        }
+    };
+    Ok(sip::NameAddr::new(uri))
+}

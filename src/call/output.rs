@@ -1,0 +1,71 @@
+//! What the exchange wants done. Each is carried out by one shell.
+
+use std::sync::Arc;
+
+use super::command::Answer;
+use super::ids::{CallId, ProviderKey, RequestId};
+use super::record::{CallRecord, Record, RecordNumber};
+use super::settings::Engine;
+use super::voice::VoiceOrder;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Put it on the wire.
+    Transmit(sip::Transmit),
+    /// Give it to the worker of the call; the first order of a call chooses the worker.
+    Voice {
+        /// The call.
+        call: CallId,
+        /// The order.
+        order: VoiceOrder,
+    },
+    /// Dial the engine and hand the open socket to the call's worker, which says `EngineConnected`; or answer
+    /// `EngineGone`.
+    DialEngine {
+        /// The call.
+        call: CallId,
+        /// Whom.
+        engine: Arc<Engine>,
+    },
+    /// Keep it. Records are kept in the order of their numbers.
+    Keep {
+        /// Its number; said again when it is on disk.
+        number: RecordNumber,
+        /// What.
+        record: Record,
+    },
+    /// Show everyone the call as it is now.
+    Publish(Arc<CallRecord>),
+    /// Answer a command, once `after` is on disk.
+    Reply {
+        /// Who asked.
+        to: RequestId,
+        /// What must be on disk first.
+        after: RecordNumber,
+        /// What.
+        answer: Answer,
+    },
+    /// The call is in no hands any more: readers may look for it in the store.
+    Forget(CallId),
+    /// A trunk's health changed.
+    Health {
+        /// Whose.
+        provider: ProviderKey,
+        /// How it is.
+        health: Health,
+    },
+    /// All calls are over after a stop was asked for.
+    Drained,
+}
+
+/// How a provider is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// `None` before the first probe, and where nothing is probed.
+    pub reachable: Option<bool>,
+    /// What the last probe said: a status, or why there was none.
+    pub detail: String,
+    /// When.
+    pub checked_at: Option<super::clock::Timestamp>,
+}

@@ -1,0 +1,184 @@
+//! What the operator decided, checked and ready to use. The configuration file's own shape is in `config`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::engine::Dialect;
+use super::ids::{EngineName, ProviderKey, TenantId};
+use super::view::Mode;
+use super::voice::Announcement;
+
+/// Everything a call is decided by. Replaced as a whole on reload; running calls keep what they began with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Host written into `Warning` headers and the From of calls whose trunk has no domain.
+    pub sip_host: String,
+    /// Address written into session descriptions.
+    pub media_address: IpAddr,
+    /// Calls at once, over all tenants.
+    pub max_calls: usize,
+    /// Records that may wait for the disk before new calls are refused.
+    pub max_unsaved: u64,
+    /// What a source gets that belongs to no provider.
+    pub unknown_sources: UnknownSources,
+    /// How long calls may go on after a stop was asked for.
+    pub drain_limit: Duration,
+    /// Customers.
+    pub tenants: BTreeMap<TenantId, Tenant>,
+    /// Providers by key.
+    pub providers: BTreeMap<ProviderKey, Arc<Provider>>,
+    /// Engines by name.
+    pub engines: BTreeMap<EngineName, Arc<Engine>>,
+}
+
+/// What a request from an address that no provider claims gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownSources {
+    /// Nothing; counted.
+    Drop,
+    /// 403 without a state on our side; counted.
+    Refuse,
+}
+
+/// A customer.
+#[derive(Debug, Clone, Default)]
+pub struct Tenant {
+    /// Where its events go, when the provider names nothing else.
+    pub webhook_url: Option<String>,
+    /// Calls at once.
+    pub max_calls: Option<usize>,
+}
+
+/// A way to the telephone network, or to a platform.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Its name in paths and events.
+    pub key: ProviderKey,
+    /// What it is.
+    pub kind: ProviderKind,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where its events go.
+    pub webhook_url: Option<String>,
+    /// How it is reached.
+    pub trunk: Trunk,
+    /// Which numbers lead where; the first that matches counts.
+    pub routes: Vec<Route>,
+    /// For calls placed by REST that name no engine.
+    pub default_engine: Option<EngineName>,
+    /// For calls placed by REST that name no mode.
+    pub default_mode: Mode,
+}
+
+/// What a provider is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// A plain SIP trunk or PBX.
+    SipTrunk,
+}
+
+impl ProviderKind {
+    /// As written in configuration and API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SipTrunk => "sip-trunk",
+        }
+    }
+}
+
+/// One configured way to a provider.
+#[derive(Debug, Clone)]
+pub struct Trunk {
+    /// Where its requests come from.
+    pub peers: Vec<IpNet>,
+    /// Where ours go; without it the trunk is inbound only.
+    pub target: Option<sip::Target>,
+    /// Host part of the URIs we write for numbers; the target's address when not given.
+    pub domain: Option<String>,
+    /// For its 401 and 407.
+    pub credentials: Option<sip::auth::Credentials>,
+    /// Calling number or URI when the request names none.
+    pub from: Option<String>,
+    /// In order of preference.
+    pub codecs: Vec<media::Codec>,
+    /// Calls at once.
+    pub max_calls: Option<usize>,
+    /// How long an outbound call may ring when the request does not say.
+    pub ring_timeout: Duration,
+    /// How long without any response before a request counts as lost (Timer B, F).
+    pub response_timeout: Duration,
+    /// How long any call may last when the request does not say.
+    pub max_duration: Duration,
+    /// No RTP for so long ends the call.
+    pub media_timeout: Duration,
+    /// From REFER to its final NOTIFY.
+    pub transfer_timeout: Duration,
+    /// Between OPTIONS to the target; none when not probed.
+    pub probe_interval: Option<Duration>,
+    /// Headers of the INVITE that the engine may see beside the usual ones, lower case.
+    pub pass_headers: Vec<String>,
+}
+
+/// Which numbers lead to which engine.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The called number.
+    pub number: NumberPattern,
+    /// Who takes the call.
+    pub engine: EngineName,
+    /// How.
+    pub mode: Mode,
+}
+
+/// A called number, or all that begin alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NumberPattern {
+    /// This one.
+    Exact(String),
+    /// All that begin so; the empty prefix is any number.
+    Prefix(String),
+}
+
+impl NumberPattern {
+    /// Whether the user part of a called URI is meant.
+    pub fn matches(&self, number: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == number,
+            Self::Prefix(prefix) => number.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+/// An AI engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// Its name.
+    pub name: EngineName,
+    /// `ws://` or `wss://`.
+    pub url: String,
+    /// Its language.
+    pub dialect: Dialect,
+    /// Sent with the upgrade (secrets among them: never logged).
+    pub headers: Vec<(String, String)>,
+    /// Told at the start.
+    pub parameters: Vec<(String, String)>,
+    /// From the first packet to the open socket.
+    pub connect_timeout: Duration,
+    /// From `start` to its decision.
+    pub accept_timeout: Duration,
+    /// When it is lost in the middle of a call.
+    pub on_lost: Fallback,
+}
+
+/// Plan B.
+#[derive(Debug, Clone)]
+pub enum Fallback {
+    /// Tell the caller, then hang up.
+    Announce(Arc<Announcement>),
+    /// Hang up.
+    HangUp,
+}
