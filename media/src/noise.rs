@@ -55,8 +55,8 @@ const fn table(codec: Codec) -> [u8; LENGTH] {
         let sum = (chance >> 4 & 15) + (chance >> 10 & 15) + (chance >> 18 & 15) + (chance >> 26 & 15);
         let sample = (sum as i16 - 30) * 7 / 8;
         table[index] = match codec {
-            Codec::Pcmu => g711::linear_to_ulaw(sample),
-            Codec::Pcma => g711::linear_to_alaw(sample),
+            Codec::Pcmu => g711::encode_ulaw(sample),
+            Codec::Pcma => g711::encode_alaw(sample),
         };
         index += 1;
     }

@@ -18,7 +18,7 @@ pub struct SessionConfig {
     pub seed: u64,
     /// How long a gap on the way up waits for what is missing.
     pub reorder_wait: Duration,
-    /// How long nothing may come in before [`SessionFact::Inactive`], while something should.
+    /// How long nothing may come in before [`crate::SessionFact::Inactive`], while something should.
     pub inactivity: Duration,
     /// How long after the first packet from elsewhere the address of the SDP is still preferred.
     pub learning: Duration,

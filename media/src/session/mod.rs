@@ -109,8 +109,8 @@ pub enum SessionFact {
         /// The new one.
         ssrc: u32,
     },
-    /// Nothing came for as long as the configuration allows, while the peer should send. Told once,
-    /// until something comes again.
+    /// Nothing came for as long as the configuration allows, while neither side holds the other. Told
+    /// once, until something comes again.
     Inactive,
     /// The peer said goodbye in RTCP.
     Bye,
@@ -228,10 +228,11 @@ impl Session {
         }
         self.signalled_rtp = negotiated.rtp;
         self.signalled_rtcp = negotiated.rtcp;
-        if negotiated.direction.receives() && !self.direction.receives() {
+        let expected = self.expects_audio();
+        self.direction = negotiated.direction;
+        if self.expects_audio() && !expected {
             self.activity.heard(now);
         }
-        self.direction = negotiated.direction;
     }
 
     /// The codec of [`UpFrame::payload`]; changes with [`Self::renegotiate`] only.
@@ -321,14 +322,14 @@ impl Session {
     /// When [`Self::handle_timeout`] wants to be called next: a gap's patience, a key without an end, or the
     /// inactivity. The deadline moves with every packet, so ask again after each.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let inactive = self.activity.deadline().filter(|_| self.direction.receives());
+        let inactive = self.activity.deadline().filter(|_| self.expects_audio());
         [self.window.deadline(), self.dtmf_in.deadline(), inactive].into_iter().flatten().min()
     }
 
     /// Time passed. Afterwards ask [`Self::next_frame`], [`Self::next_dtmf`] and [`Self::next_fact`].
     pub fn handle_timeout(&mut self, now: Instant) {
         self.dtmf_in.handle_timeout(now);
-        if self.direction.receives() && self.activity.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.expects_audio() && self.activity.deadline().is_some_and(|deadline| deadline <= now) {
             self.activity.told = true;
             self.tell(SessionFact::Inactive);
         }
@@ -339,7 +340,8 @@ impl Session {
         self.facts.pop_front()
     }
 
-    /// Queues a digit to be sent as telephone event of `duration` (40 ms to 8 s). Play-out waits meanwhile.
+    /// Queues a digit to be sent as telephone event of `duration` (40 ms to 8 s). Play-out waits meanwhile;
+    /// while we may not send, the digits wait.
     ///
     /// # Errors
     /// When 32 wait already, or the peer takes none.
@@ -560,6 +562,11 @@ impl Session {
         let beside = || SocketAddr::new(rtp.ip(), rtp.port().checked_add(1).unwrap_or(0));
         let behind_nat = rtp.ip().to_canonical() != self.signalled_rtp.ip().to_canonical();
         self.rtcp.learned.unwrap_or_else(|| if behind_nat { beside() } else { self.signalled_rtcp })
+    }
+
+    /// Whether silence of the peer is a fault. One that holds us, and so only sends, may have nothing to send.
+    fn expects_audio(&self) -> bool {
+        self.direction == Direction::SendRecv
     }
 
     /// Whether a packet is from where and of the stream that we hear.

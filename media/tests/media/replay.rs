@@ -77,6 +77,42 @@ fn recorded_keys_are_heard_once_each() {
     }
 }
 
+/// Arrival times of real and of modelled networks: every packet is heard, late or lost, and none twice.
+#[test]
+fn on_recorded_networks_every_packet_is_heard_late_or_lost() {
+    let Some(folder) = support::fixture("audio/traces") else { return };
+    for file in support::files(&folder).iter().filter(|file| !file.ends_with("index.csv")) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut arrivals: Vec<(u64, u32)> = text.lines().skip(1).filter_map(arrival).collect();
+        arrivals.sort_unstable();
+        let from = SocketAddr::from(([192, 0, 2, 1], 4_000));
+        let datagrams: Vec<_> = arrivals
+            .iter()
+            .map(|(micros, index)| Datagram {
+                at: std::time::Duration::from_micros(*micros),
+                from,
+                to: from,
+                payload: support::Rtp::nth(*index).bytes(),
+            })
+            .collect();
+
+        let Replayed { statistics, .. } = replay(from, &datagrams, Codec::Pcmu);
+
+        let name = file.file_name().unwrap().to_string_lossy();
+        println!("{name}: {} of {}, late {}", statistics.frames_up, arrivals.len(), statistics.late);
+        assert_eq!(statistics.frames_up + statistics.late, arrivals.len() as u64, "{name}");
+        assert!(statistics.late * 10 <= arrivals.len() as u64, "{name}: {} late", statistics.late);
+    }
+}
+
+/// `seq,send_ms,arrival_ms`, in microseconds; nothing for a packet that never came.
+fn arrival(line: &str) -> Option<(u64, u32)> {
+    let mut fields = line.split(',');
+    let index = fields.next()?.parse().ok()?;
+    let arrival: f64 = fields.nth(1)?.trim().parse().ok()?;
+    Some(((arrival * 1_000.0) as u64, index))
+}
+
 struct Replayed {
     statistics: Statistics,
     keys: String,

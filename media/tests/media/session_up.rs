@@ -477,17 +477,19 @@ fn silence_of_the_peer_is_told_once_and_again_only_after_it_spoke() {
 }
 
 #[test]
-fn a_held_peer_may_be_silent_as_long_as_it_likes() {
-    let start = start();
-    let config = SessionConfig { inactivity: Duration::from_secs(10), ..SessionConfig::from_seed(1) };
-    let mut session = Session::new(start, &held(Direction::SendOnly), config);
-    assert_eq!(session.poll_timeout(), None);
-    session.handle_timeout(start + ms(100_000));
-    assert_eq!(facts(&mut session), []);
+fn while_either_side_holds_the_other_silence_is_no_fault() {
+    for hold in [Direction::SendOnly, Direction::RecvOnly, Direction::Inactive] {
+        let start = start();
+        let config = SessionConfig { inactivity: Duration::from_secs(10), ..SessionConfig::from_seed(1) };
+        let mut session = Session::new(start, &held(hold), config);
+        assert_eq!(session.poll_timeout(), None);
+        session.handle_timeout(start + ms(100_000));
+        assert_eq!(facts(&mut session), []);
 
-    session.renegotiate(start + ms(100_000), &held(Direction::SendRecv));
+        session.renegotiate(start + ms(100_000), &held(Direction::SendRecv));
 
-    assert_eq!(session.poll_timeout(), Some(start + ms(110_000)), "its time begins with the resume");
+        assert_eq!(session.poll_timeout(), Some(start + ms(110_000)), "its time begins with the resume");
+    }
 }
 
 proptest! {
