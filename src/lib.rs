@@ -1,7 +1,11 @@
 //! The daemon: see `docs/architecture.md` for the map.
+pub mod api;
 pub mod bridge;
 pub mod call;
+pub mod commands;
+pub mod config;
 pub mod crypto;
 pub mod net;
+pub mod spelling;
 pub mod store;
 pub mod webhook;

@@ -1,2 +1,7 @@
-//! Commands and wiring.
-fn main() {}
+//! The program: see [`callingedge::commands`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    callingedge::commands::main()
+}

@@ -23,6 +23,7 @@ mod outputs;
 mod probe;
 mod record;
 mod settings;
+mod table;
 mod telling;
 mod transfer;
 mod verdict;
@@ -46,5 +47,6 @@ pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record,
 pub use settings::{
     Engine, Fallback, NumberPattern, Provider, ProviderKind, Route, Settings, Tenant, Trunk, UnknownSources,
 };
+pub use table::CallTable;
 pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};
 pub use voice::{Announcement, LegSummary, VoiceFact, VoiceOrder, VoiceSummary};

@@ -49,6 +49,8 @@ pub enum UnknownSources {
 pub struct Tenant {
     /// Where its events go, when the provider names nothing else.
     pub webhook_url: Option<String>,
+    /// It has a secret. Without one no event is sent, wherever it should go.
+    pub signs_webhooks: bool,
     /// Calls at once.
     pub max_calls: Option<usize>,
 }

@@ -1,0 +1,480 @@
+//! The sections that calls are decided by: `[tenants.…]`, `[engines.…]`, `[providers.…]` and their routes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::mistake::Problem;
+use super::section::Section;
+use super::surroundings::{Secret, Surroundings};
+use super::{announcement, daemon};
+use crate::call::{
+    Dialect, Engine, EngineName, Fallback, Mode, NumberPattern, Provider, ProviderKey, ProviderKind, Route,
+    Tenant, TenantId, Trunk,
+};
+use crate::spelling;
+use crate::webhook::{self, Secrets};
+
+/// Modes that a call can begin in. The other two of the contract are not built yet.
+const MODES: [(&str, Mode); 2] = [("ai_only", Mode::AiOnly), ("ai_first", Mode::AiFirst)];
+
+/// Headers that belong to the upgrade itself.
+const UPGRADE_HEADERS: [&str; 4] = ["host", "connection", "upgrade", "content-length"];
+
+/// What is configured by name, and every name that was written: one that was written wrongly is not unknown.
+#[derive(Debug)]
+pub(super) struct Named<K, V> {
+    pub(super) known: BTreeMap<K, V>,
+    written: Vec<String>,
+}
+
+impl<K, V> Named<K, V> {
+    fn check(&self, what: &'static str, name: &str) -> Result<(), Problem> {
+        if self.written.iter().any(|written| written == name) {
+            return Ok(());
+        }
+        let nearest = spelling::nearest(name, self.written.iter().map(String::as_str)).map(str::to_owned);
+        Err(Problem::UnknownName { what, name: name.to_owned(), nearest })
+    }
+}
+
+pub(super) fn tenants(
+    sections: Vec<(String, Section<'_>)>,
+    surroundings: &Surroundings,
+    secrets: &mut BTreeMap<TenantId, Secrets>,
+) -> Named<TenantId, Tenant> {
+    let mut tenants = Named { known: BTreeMap::new(), written: Vec::new() };
+    for (name, mut section) in sections {
+        let webhook_url = section.parsed("webhook_url", url(spelling::webhook_url));
+        let secret = section.secret("webhook_secret", surroundings);
+        let previous = section.secret("webhook_secret_previous", surroundings);
+        let max_calls = section.number("max_calls", 1..=100_000).map(|calls| calls as usize);
+        if webhook_url.is_some() && secret.is_none() {
+            section.missing("webhook_secret", "{ env = \"WEBHOOK_SECRET\" }");
+        }
+        if previous.is_some() && secret.is_none() {
+            section.missing("webhook_secret", "{ env = \"WEBHOOK_SECRET\" }");
+        }
+        section.finish();
+
+        let id = TenantId::from(name.as_str());
+        if let Some(secret) = &secret {
+            let signing = |secret: &Secret| webhook::Secret::from(secret.reveal());
+            let previous = previous.as_ref().map(signing);
+            secrets.insert(id.clone(), Secrets { current: signing(secret), previous });
+        }
+        tenants.known.insert(id, Tenant { webhook_url, signs_webhooks: secret.is_some(), max_calls });
+        tenants.written.push(name);
+    }
+    tenants
+}
+
+pub(super) fn engines(
+    sections: Vec<(String, Section<'_>)>,
+    surroundings: &Surroundings,
+) -> Named<EngineName, Arc<Engine>> {
+    let mut engines = Named { known: BTreeMap::new(), written: Vec::new() };
+    for (name, section) in sections {
+        if let Some(engine) = engine(&name, section, surroundings) {
+            engines.known.insert(engine.name.clone(), Arc::new(engine));
+        }
+        engines.written.push(name);
+    }
+    engines
+}
+
+fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> Option<Engine> {
+    let url = section.parsed("url", url(spelling::engine_url));
+    if url.is_none() {
+        section.missing("url", "\"wss://bot.example.com/ws\"");
+    }
+    let dialects = [("edge.v1", Dialect::EdgeV1), ("twilio", Dialect::Twilio)];
+    let dialect = section.choice("dialect", &dialects);
+    if dialect.is_none() {
+        section.missing("dialect", "\"edge.v1\" # or \"twilio\"");
+    }
+    let mut headers = headers(&mut section, surroundings);
+    if let Some(token) = section.secret("token", surroundings) {
+        if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            let problem = "`headers` has an Authorization already; leave out one of the two";
+            section.object("token", Problem::Conflict(problem.to_owned()));
+        }
+        headers.push(("Authorization".to_owned(), format!("Bearer {}", token.reveal())));
+    }
+    let parameters = parameters(&mut section);
+    let connect_timeout = section.milliseconds("connect_timeout_ms", 100..=60_000);
+    let accept_timeout = section.milliseconds("accept_timeout_ms", 100..=120_000);
+    let on_lost = on_lost(&mut section, surroundings);
+    section.finish();
+    Some(Engine {
+        name: name.into(),
+        url: url?,
+        dialect: dialect?,
+        headers,
+        parameters,
+        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(3)),
+        accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
+        on_lost: on_lost?,
+    })
+}
+
+/// Values stand here as they are or, when they are secrets, as references.
+fn headers(section: &mut Section<'_>, surroundings: &Surroundings) -> Vec<(String, String)> {
+    let mut headers = Vec::new();
+    for (name, value) in section.entries("headers") {
+        let lower = name.to_ascii_lowercase();
+        if let Err(problem) = spelling::header_name(name) {
+            section.note(
+                "headers",
+                value,
+                Problem::Value { found: name.to_owned(), problem: problem.to_owned() },
+            );
+        } else if UPGRADE_HEADERS.contains(&lower.as_str()) || lower.starts_with("sec-websocket-") {
+            let problem = "belongs to the websocket's own upgrade; leave it out".to_owned();
+            section.note("headers", value, Problem::Value { found: name.to_owned(), problem });
+        } else if let Some(text) = value.get_ref().as_str() {
+            match spelling::header_value(text) {
+                Ok(()) => headers.push((name.to_owned(), text.to_owned())),
+                Err(problem) => {
+                    let problem = problem.to_owned();
+                    section.note("headers", value, Problem::Value { found: name.to_owned(), problem });
+                }
+            }
+        } else if let Some(secret) = section.secret_item("headers", value, surroundings) {
+            headers.push((name.to_owned(), secret.reveal().to_owned()));
+        }
+    }
+    headers
+}
+
+fn parameters(section: &mut Section<'_>) -> Vec<(String, String)> {
+    let mut parameters = Vec::new();
+    for (name, value) in section.entries("parameters") {
+        match value.get_ref().as_str() {
+            Some(text) => parameters.push((name.to_owned(), text.to_owned())),
+            None => {
+                let found = super::section::article(value.get_ref());
+                section.note("parameters", value, Problem::Type { expected: "strings only", found });
+            }
+        }
+    }
+    parameters
+}
+
+fn on_lost(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Fallback> {
+    #[derive(Clone, Copy)]
+    enum Plan {
+        Announce,
+        HangUp,
+    }
+    let plan = section.choice("on_lost", &[("announce", Plan::Announce), ("hang_up", Plan::HangUp)]);
+    let audio = match section.parsed("announcement", |path| announcement::load(path, surroundings)) {
+        Some(audio) => Some(audio),
+        None if section.is_there("announcement") => None,
+        None => Some(announcement::built_in()),
+    };
+    match plan.unwrap_or(Plan::Announce) {
+        Plan::Announce => audio.map(Fallback::Announce),
+        Plan::HangUp => {
+            if section.is_there("announcement") && audio.is_some() {
+                let problem = "nothing is announced with `on_lost = \"hang_up\"`; leave out one of the two";
+                section.object("announcement", Problem::Conflict(problem.to_owned()));
+            }
+            Some(Fallback::HangUp)
+        }
+    }
+}
+
+/// `None` when one of them could not be read; what is wrong with it has been noted.
+pub(super) fn providers(
+    sections: Vec<(String, Section<'_>)>,
+    surroundings: &Surroundings,
+    tenants: &Named<TenantId, Tenant>,
+    secrets: &BTreeMap<TenantId, Secrets>,
+    engines: &Named<EngineName, Arc<Engine>>,
+) -> Option<BTreeMap<ProviderKey, Arc<Provider>>> {
+    let mut complete = true;
+    let mut providers = BTreeMap::new();
+    for (name, section) in sections {
+        match provider(&name, section, surroundings, tenants, secrets, engines) {
+            Some(provider) => drop(providers.insert(provider.key.clone(), Arc::new(provider))),
+            None => complete = false,
+        }
+    }
+    complete.then_some(providers)
+}
+
+fn provider(
+    name: &str,
+    mut section: Section<'_>,
+    surroundings: &Surroundings,
+    tenants: &Named<TenantId, Tenant>,
+    secrets: &BTreeMap<TenantId, Secrets>,
+    engines: &Named<EngineName, Arc<Engine>>,
+) -> Option<Provider> {
+    let kind = section.choice("kind", &[(ProviderKind::SipTrunk.as_str(), ProviderKind::SipTrunk)]);
+    if kind.is_none() {
+        section.missing("kind", "\"sip-trunk\"");
+    }
+    let tenant = named(&mut section, "tenant", "tenant", tenants);
+    if tenant.is_none() {
+        section.missing("tenant", "\"acme\" # one of [tenants.…]");
+    }
+    let webhook_url = section.parsed("webhook_url", url(spelling::webhook_url));
+    if let (Some(_), Some(tenant)) = (&webhook_url, &tenant)
+        && !secrets.contains_key(tenant.as_str())
+    {
+        let problem = format!(
+            "events are signed, and the tenant `{tenant}` has no secret; write `webhook_secret = {{ env = \
+             \"WEBHOOK_SECRET\" }}` in [tenants.{tenant}]"
+        );
+        section.object("webhook_url", Problem::Conflict(problem));
+    }
+    let engine = named(&mut section, "engine", "engine", engines);
+    let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
+    let trunk = trunk(&mut section, surroundings);
+    let routes = routes(&mut section, engine.as_deref(), mode, engines);
+    section.finish();
+    Some(Provider {
+        key: name.into(),
+        kind: kind?,
+        tenant: TenantId::from(tenant?.as_str()),
+        webhook_url,
+        trunk: trunk?,
+        routes,
+        default_engine: engine.as_deref().map(EngineName::from),
+        default_mode: mode,
+    })
+}
+
+fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk> {
+    let target = section.parsed("target", |text| target(text, surroundings));
+    let peers = section.list("peers", daemon::network);
+    let peers = match (peers, target) {
+        (Some(peers), _) => Some(peers),
+        // Who is called usually calls from there as well.
+        (None, Some(target)) => Some(vec![IpNet::from(target.address.ip())]),
+        (None, None) => {
+            if !section.is_there("target") {
+                section.missing("peers", "[\"203.0.113.0/24\"] # or a `target`, or both");
+            }
+            None
+        }
+    };
+    let credentials = credentials(section, surroundings);
+    let trunk = Trunk {
+        peers: peers.unwrap_or_default(),
+        target,
+        domain: section.parsed("domain", host_name),
+        credentials,
+        from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
+        codecs: codecs(section),
+        max_calls: section.number("max_calls", 1..=100_000).map(|calls| calls as usize),
+        ring_timeout: section.seconds("ring_timeout_sec", 1..=600).unwrap_or(Duration::from_secs(60)),
+        // 64·T1 (RFC 3261 §17.1.1.2).
+        response_timeout: section
+            .milliseconds("response_timeout_ms", 500..=64_000)
+            .unwrap_or(Duration::from_secs(32)),
+        max_duration: section.seconds("max_duration_sec", 1..=86_400).unwrap_or(Duration::from_secs(7200)),
+        media_timeout: section.seconds("media_timeout_sec", 1..=3600).unwrap_or(Duration::from_secs(60)),
+        transfer_timeout: section.seconds("transfer_timeout_sec", 1..=600).unwrap_or(Duration::from_secs(60)),
+        probe_interval: match section.seconds("probe_interval_sec", 0..=3600) {
+            Some(Duration::ZERO) => None,
+            Some(interval) => Some(interval),
+            None => target.map(|_| Duration::from_secs(30)),
+        },
+        pass_headers: section.list("pass_headers", lower_header).unwrap_or_default(),
+    };
+    Some(trunk)
+}
+
+fn credentials(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<sip::auth::Credentials> {
+    let username = section.text("username");
+    let password = section.secret("password", surroundings);
+    match (username, password) {
+        (Some(username), Some(password)) => {
+            Some(sip::auth::Credentials { username, password: password.reveal().to_owned() })
+        }
+        (Some(_), None) => {
+            section.missing("password", "{ env = \"SIP_PASSWORD\" }");
+            None
+        }
+        (None, Some(_)) => {
+            section.missing("username", "\"callingedge\"");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn codecs(section: &mut Section<'_>) -> Vec<media::Codec> {
+    let codecs = section.list("codecs", |name| {
+        // All that there are run at 8,000 Hz.
+        media::Codec::from_rtpmap(name, 8000).ok_or_else(|| {
+            let known: Vec<String> =
+                media::Codec::ALL.iter().map(|codec| format!("\"{}\"", codec.name())).collect();
+            format!("is not a codec of this edge; write {}", known.join(" or "))
+        })
+    });
+    if section.is_empty_list("codecs") {
+        section.object("codecs", Problem::Conflict("write at least one codec, like [\"PCMU\"]".to_owned()));
+    }
+    codecs.unwrap_or_else(|| media::Codec::ALL.to_vec())
+}
+
+/// Without any written route the provider's own engine takes every number.
+fn routes(
+    section: &mut Section<'_>,
+    engine: Option<&str>,
+    mode: Mode,
+    engines: &Named<EngineName, Arc<Engine>>,
+) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    let sections = section.sections("routes");
+    if sections.is_empty() {
+        return engine
+            .map(|engine| Route { number: NumberPattern::Prefix(String::new()), engine: engine.into(), mode })
+            .into_iter()
+            .collect();
+    }
+    for mut section in sections {
+        let exact = section.parsed("number", route_number);
+        let prefix = section.parsed("prefix", |text| match text {
+            "" => Ok(String::new()),
+            text => route_number(text),
+        });
+        let own_engine = named(&mut section, "engine", "engine", engines);
+        let engine = if section.is_there("engine") { own_engine.as_deref() } else { engine };
+        if engine.is_none() {
+            section.missing("engine", "\"receptionist\" # one of [engines.…]");
+        }
+        let mode = section.choice("mode", &MODES).unwrap_or(mode);
+        let number = match (exact, prefix) {
+            (Some(number), None) => Some(NumberPattern::Exact(number)),
+            (None, Some(prefix)) => Some(NumberPattern::Prefix(prefix)),
+            (Some(_), Some(_)) => {
+                let problem =
+                    "`number` is this one number and `prefix` all that begin so; write one of the two";
+                section.object_whole(Problem::Conflict(problem.to_owned()));
+                None
+            }
+            (None, None) => {
+                if !section.is_there("prefix") {
+                    section
+                        .missing("number", "\"+18005551234\" # or prefix = \"+1\", or prefix = \"\" for all");
+                }
+                None
+            }
+        };
+        if let Some(number) = &number
+            && let Some(earlier) = routes.iter().find(|route| takes_all_of(&route.number, number))
+        {
+            let problem =
+                format!("is never reached: the route {} stands before it", describe(&earlier.number));
+            section.object_whole(Problem::Conflict(problem));
+        }
+        section.finish();
+        if let (Some(number), Some(engine)) = (number, engine) {
+            routes.push(Route { number, engine: engine.into(), mode });
+        }
+    }
+    routes
+}
+
+/// Whether every number of `later` is one of `earlier` already.
+pub(super) fn takes_all_of(earlier: &NumberPattern, later: &NumberPattern) -> bool {
+    match (earlier, later) {
+        (NumberPattern::Exact(earlier), NumberPattern::Exact(later)) => earlier == later,
+        (NumberPattern::Exact(_), NumberPattern::Prefix(_)) => false,
+        (NumberPattern::Prefix(earlier), NumberPattern::Exact(later) | NumberPattern::Prefix(later)) => {
+            later.starts_with(earlier.as_str())
+        }
+    }
+}
+
+pub(super) fn describe(number: &NumberPattern) -> String {
+    match number {
+        NumberPattern::Exact(number) => format!("`number = \"{number}\"`"),
+        NumberPattern::Prefix(prefix) => format!("`prefix = \"{prefix}\"`"),
+    }
+}
+
+fn named<K, V>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    what: &'static str,
+    known: &Named<K, V>,
+) -> Option<String> {
+    let name = section.text(key)?;
+    known.check(what, &name).map_err(|problem| section.object(key, problem)).ok()?;
+    Some(name)
+}
+
+fn url(rule: fn(&str) -> Result<(), &'static str>) -> impl Fn(&str) -> Result<String, String> {
+    move |text| Ok(rule(text).map(|()| text.to_owned())?)
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let bare = sip::Uri::parse(format!("sip:{text}")).ok().filter(|uri| {
+        uri.user().is_none()
+            && uri.port().is_none()
+            && uri.params().next().is_none()
+            && uri.headers().next().is_none()
+    });
+    bare.map(|_| text.to_owned()).ok_or_else(|| {
+        "is not a host; write a name like sip.example.com or an address, without port".to_owned()
+    })
+}
+
+fn lower_header(text: &str) -> Result<String, String> {
+    Ok(spelling::header_name(text).map(|()| text.to_ascii_lowercase())?)
+}
+
+/// The user part of a called URI.
+fn route_number(text: &str) -> Result<String, String> {
+    let user = |byte: u8| byte.is_ascii_alphanumeric() || b"+*#-_.!~'()&=$/%".contains(&byte);
+    if (1..=128).contains(&text.len()) && text.bytes().all(user) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a called number; write it as it stands before the @ of the called URI, like +18005551234"
+            .into())
+    }
+}
+
+/// `sip:` host, port and transport; a host name becomes the first of its addresses.
+fn target(text: &str, surroundings: &Surroundings) -> Result<sip::Target, String> {
+    let rule = "is not a target; write one like sip:203.0.113.10:5060;transport=udp";
+    let uri = sip::Uri::parse(text).map_err(|_| rule)?;
+    let host = uri.host().ok_or(rule)?;
+    let no_tls = "cannot be used: SIP over TLS is not built yet; write sip: with ;transport=tcp";
+    let transport = match uri.param("transport").map(str::to_ascii_lowercase).as_deref() {
+        _ if uri.scheme() == sip::Scheme::Sips => return Err(no_tls.to_owned()),
+        None | Some("udp") => sip::Transport::Udp,
+        Some("tcp") => sip::Transport::Tcp,
+        Some("tls") => return Err(no_tls.to_owned()),
+        Some(_) => return Err(rule.to_owned()),
+    };
+    if uri.user().is_some() {
+        return Err(
+            "names a user; write only host, port and transport, calls bring their own number".to_owned()
+        );
+    }
+    if uri.params().any(|(name, _)| !name.eq_ignore_ascii_case("transport")) || uri.headers().next().is_some()
+    {
+        return Err(rule.to_owned());
+    }
+    let port = uri.port().unwrap_or(sip::DEFAULT_PORT);
+    let address = match (host.ip(), host) {
+        (Some(address), _) => SocketAddr::new(address, port),
+        (None, host) => {
+            let found = (surroundings.resolve)(&host.to_string(), port);
+            let addresses =
+                found.map_err(|error| format!("does not resolve: {error}; write its IP address"))?;
+            *addresses.first().ok_or("does not resolve to any address; write its IP address")?
+        }
+    };
+    Ok(sip::Target { transport, address })
+}

@@ -1,0 +1,292 @@
+//! The configuration file: one TOML, read as a whole, every mistake told with its line and what to write instead.
+//!
+//! ```text
+//!   text --toml--> tables --Section--> Config ----> call::Settings   replaced on reload
+//!                     |                  |--------> addresses, ports, paths   for the start only
+//!                     +--> Mistakes      +--------> secrets of webhooks
+//! ```
+//! All or nothing: what has one mistake yields no [`Config`] at all. Secrets are references and are read here, so
+//! that a missing one is a mistake of the configuration and not of the first call.
+
+mod announcement;
+mod calls;
+mod daemon;
+mod example;
+mod mistake;
+mod overlap;
+mod section;
+mod surroundings;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+pub use example::{EXAMPLE, EXAMPLE_FILE};
+pub use mistake::{Mistake, Problem};
+pub use surroundings::{Secret, SecretsAre, Surroundings};
+
+use crate::call::Settings;
+use crate::webhook::WebhookSettings;
+use section::{Report, Section};
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where SIP is heard.
+    pub sip: Sip,
+    /// Where RTP is.
+    pub media: Media,
+    /// Where the API is.
+    pub http: Http,
+    /// Where everything is kept.
+    pub store: Store,
+    /// What is logged.
+    pub log: Log,
+    /// How webhooks are signed and where they may go.
+    pub webhooks: WebhookSettings,
+    /// What calls are decided by.
+    pub settings: Arc<Settings>,
+}
+
+/// `[sip]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sip {
+    /// Sockets to open.
+    pub listen: Vec<Listen>,
+    /// Address written into Via and Contact, where a socket's own is not what peers reach.
+    pub advertise: Option<IpAddr>,
+    /// `User-Agent` and `Server`.
+    pub user_agent: String,
+}
+
+/// A socket to open for SIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP or TCP.
+    pub transport: sip::Transport,
+    /// Local address; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+}
+
+/// `[media]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    /// Local address of RTP sockets; may be a wildcard.
+    pub address: IpAddr,
+    /// Address written into session descriptions; never a wildcard.
+    pub advertise: IpAddr,
+    /// RTP on the even ports, RTCP on the odd ones.
+    pub ports: RangeInclusive<u16>,
+    /// Voice threads; the machine's choice when none.
+    pub workers: Option<NonZeroUsize>,
+    /// How long a port rests after a call, so that late packets of one never reach the next.
+    pub port_quarantine: Duration,
+    /// How long a gap in the sequence is waited for.
+    pub reorder: Duration,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Certificate and key, when it speaks TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
+    /// Connections at once; further ones are closed at once.
+    pub max_connections: usize,
+    /// Readers of `/api/events` at once; further ones get 429.
+    pub max_event_streams: usize,
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Whoever connects from this machine and does not come through a proxy; others with a token of scope `admin`.
+    Loopback,
+    /// Only with a token of scope `admin`.
+    Token,
+    /// Everyone.
+    Open,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// The database file.
+    pub path: PathBuf,
+    /// How long ended calls and delivered events are kept.
+    pub keep: Duration,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Filter of `tracing`: `info`, or `info,callingedge::call=debug`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {error}; `callingedge init` writes one to begin with", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{}", tell(path, mistakes))]
+    Mistakes {
+        /// Which file.
+        path: PathBuf,
+        /// All that was found, in the order of the file.
+        mistakes: Vec<Mistake>,
+    },
+}
+
+impl Config {
+    /// Reads the file and everything it refers to. Also for a reload: what comes back is whole, or an error.
+    /// Host names are resolved here, so this may block for as long as the resolver does.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_in(path, &Surroundings::of(path))
+    }
+
+    /// Reads the file, but neither secrets nor names: enough to know what is configured, not enough to run.
+    pub fn load_offline(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_in(path, &Surroundings::offline(path))
+    }
+
+    fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        Self::parse(&text, surroundings)
+            .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str, surroundings: &Surroundings) -> Result<Self, Vec<Mistake>> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let report = Report::new(text);
+        for error in errors {
+            let line = error.span().map(|span| report.line(span.start));
+            let problem = Problem::Syntax(error.message().to_owned());
+            report.note(Mistake { line, section: String::new(), key: None, problem });
+        }
+        // What could not be read is not judged: its keys would only look missing.
+        if report.is_clean() {
+            let config = read(Section::top(document.get_ref(), &report), surroundings);
+            if report.is_clean() {
+                return config.ok_or_else(|| report.into_mistakes());
+            }
+        }
+        Err(report.into_mistakes())
+    }
+
+    /// The sections in which `newer` differs and which only a restart puts into effect.
+    pub fn needs_restart_for(&self, newer: &Self) -> Vec<&'static str> {
+        let http = |config: &Self| {
+            let Http { listen, tls, metrics, max_connections, max_event_streams } = &config.http;
+            (*listen, tls.is_some(), *metrics, *max_connections, *max_event_streams)
+        };
+        let sections = [
+            ("sip", self.sip != newer.sip),
+            ("media", self.media != newer.media),
+            ("http", http(self) != http(newer)),
+            ("store", self.store != newer.store),
+            ("log", self.log != newer.log),
+        ];
+        sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
+fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
+    let mut limits = top.section("limits");
+    let max_calls = limits.number("max_calls", 1..=100_000).unwrap_or(1000);
+    let max_unsaved = limits.number("max_unsaved_records", 100..=10_000_000).unwrap_or(20_000);
+    let drain_limit = limits.seconds("drain_sec", 0..=86_400).unwrap_or(Duration::from_secs(60));
+    limits.finish();
+
+    let unknown_sources_and_sip = daemon::sip(top.section("sip"));
+    let media = daemon::media(top.section("media"), max_calls);
+    let http = daemon::http(top.section("http"), surroundings);
+    let store = daemon::store(top.section("store"), surroundings);
+    let log = daemon::log(top.section("log"));
+    let mut webhooks = daemon::webhooks(top.section("webhooks"), surroundings);
+
+    let tenants = calls::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
+    let engines = calls::engines(top.named_sections("engines"), surroundings);
+    let providers = calls::providers(
+        top.named_sections("providers"),
+        surroundings,
+        &tenants,
+        &webhooks.secrets,
+        &engines,
+    );
+    if providers.as_ref().is_some_and(BTreeMap::is_empty) {
+        let problem = "no provider, so no call could come or go; write a [providers.NAME]";
+        top.object_whole(Problem::Conflict(problem.to_owned()));
+    }
+    if let Some(providers) = &providers {
+        overlap::check(providers, &mut top);
+    }
+    top.finish();
+
+    let (sip, unknown_sources) = unknown_sources_and_sip;
+    let media = media?;
+    let settings = Settings {
+        sip_host: host(sip.advertise.unwrap_or(media.advertise)),
+        media_address: media.advertise,
+        max_calls: max_calls as usize,
+        max_unsaved: max_unsaved.into(),
+        unknown_sources,
+        drain_limit,
+        tenants: tenants.known,
+        providers: providers?,
+        engines: engines.known,
+    };
+    Some(Config { sip, media, http: http?, store, log, webhooks, settings: Arc::new(settings) })
+}
+
+/// As it stands in a URI.
+fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+fn tell(path: &Path, mistakes: &[Mistake]) -> String {
+    let count = match mistakes.len() {
+        1 => "one mistake".to_owned(),
+        count => format!("{count} mistakes"),
+    };
+    let mut text = format!("{count} in {}", path.display());
+    for mistake in mistakes {
+        text.push_str(&format!("\n  {mistake}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

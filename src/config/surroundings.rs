@@ -1,0 +1,171 @@
+//! What the file refers to and does not hold: variables, files, credentials, the addresses behind host names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+/// The world around a configuration file. A value, so that a test brings its own.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where relative paths begin: the file's own directory.
+    pub directory: PathBuf,
+    /// Environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// Finds the addresses of a host name and a port.
+    pub resolve: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+    /// Whether secrets are read.
+    pub secrets: SecretsAre,
+}
+
+/// Whether secrets are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretsAre {
+    /// A secret that cannot be read is a mistake.
+    Needed,
+    /// None is read, and what is made of one stays empty: for commands that only want to know where things are, run by
+    /// people who have neither the service's environment nor its credentials.
+    LeftAlone,
+}
+
+impl Surroundings {
+    /// Those of this process and of a file at `path`.
+    pub fn of(path: &Path) -> Self {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Self {
+            directory: directory.unwrap_or(Path::new(".")).to_owned(),
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            resolve: |host, port| (host, port).to_socket_addrs().map(Iterator::collect),
+            secrets: SecretsAre::Needed,
+        }
+    }
+
+    /// Those of a file at `path`, without secrets and without the network.
+    pub fn offline(path: &Path) -> Self {
+        let nowhere = |_: &str, port| Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]);
+        Self { resolve: nowhere, secrets: SecretsAre::LeftAlone, ..Self::of(path) }
+    }
+
+    /// A path as written in the file.
+    pub(super) fn path(&self, written: &str) -> PathBuf {
+        self.directory.join(written)
+    }
+
+    /// What stands behind a reference.
+    pub(super) fn secret(&self, reference: &Reference<'_>) -> Result<Secret, String> {
+        if self.secrets == SecretsAre::LeftAlone {
+            return Ok(Secret(String::new()));
+        }
+        let value = match reference {
+            Reference::Variable(name) => self
+                .variables
+                .get(*name)
+                .cloned()
+                .ok_or("is not set in the environment (or not as UTF-8); set it, or name another")?,
+            Reference::File(path) => read(&self.path(path))?,
+            Reference::Credential(name) => {
+                if name.contains('/') || name.starts_with('.') {
+                    return Err(
+                        "is not the name of a credential; write the name given in LoadCredential=".to_owned()
+                    );
+                }
+                let directory = self.variables.get("CREDENTIALS_DIRECTORY").ok_or(
+                    "cannot be read: CREDENTIALS_DIRECTORY is not set, systemd sets it for a service with LoadCredential=",
+                )?;
+                read(&Path::new(directory).join(name))?
+            }
+        };
+        let value = value.trim_end_matches(['\r', '\n']);
+        if value.is_empty() {
+            return Err("is empty; put the secret there".to_owned());
+        }
+        Ok(Secret(value.to_owned()))
+    }
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Variables may be secrets.
+        f.debug_struct("Surroundings").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reference<'a> {
+    /// An environment variable.
+    Variable(&'a str),
+    /// A file.
+    File(&'a str),
+    /// A credential of the systemd service.
+    Credential(&'a str),
+}
+
+impl Reference<'_> {
+    /// Its name, which is no secret.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Variable(name) | Self::File(name) | Self::Credential(name) => name,
+        }
+    }
+}
+
+/// A value that nobody prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one who needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_show_itself() {
+        let surroundings = Surroundings {
+            directory: PathBuf::new(),
+            variables: BTreeMap::from([("TOKEN".to_owned(), "hunter2\n".to_owned())]),
+            resolve: |_, _| Ok(Vec::new()),
+            secrets: SecretsAre::Needed,
+        };
+
+        let secret = surroundings.secret(&Reference::Variable("TOKEN")).unwrap();
+
+        assert_eq!(secret.reveal(), "hunter2");
+        assert!(!format!("{secret:?} {surroundings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_credential_cannot_lead_out_of_its_directory() {
+        let surroundings = Surroundings {
+            directory: PathBuf::new(),
+            variables: BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), "/nowhere".to_owned())]),
+            resolve: |_, _| Ok(Vec::new()),
+            secrets: SecretsAre::Needed,
+        };
+
+        for name in ["../passwd", ".hidden", "a/b"] {
+            let refused = surroundings.secret(&Reference::Credential(name)).unwrap_err();
+
+            assert!(refused.contains("is not the name of a credential"), "{name}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! What is refused and in which words; what the example means.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::*;
+use crate::call::{EngineName, Fallback, Mode, NumberPattern, ProviderKey};
+
+/// The least that runs; `PROVIDER` and `TOP` are where tests write.
+const LEAST: &str = r#"
+media.advertise = "203.0.113.7"
+[tenants.acme]
+[engines.bot]
+url = "ws://127.0.0.1:8765"
+dialect = "twilio"
+[providers.trunk]
+kind = "sip-trunk"
+tenant = "acme"
+engine = "bot"
+peers = ["203.0.113.0/24"]
+"#;
+
+#[test]
+fn the_example_is_a_configuration_that_runs() {
+    let config = Config::parse(EXAMPLE, &surroundings()).unwrap();
+
+    let provider = &config.settings.providers[&ProviderKey::from("sip-main")];
+    assert_eq!(provider.routes.len(), 1);
+    assert!(provider.routes[0].number.matches("+18005551234"));
+    assert_eq!(provider.default_mode, Mode::AiFirst);
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert!(matches!(
+        config.settings.engines[&EngineName::from("receptionist")].on_lost,
+        Fallback::Announce(_)
+    ));
+}
+
+/// Whoever removes the comment sign from a line of the example gets what the comment says.
+#[test]
+fn every_commented_line_of_the_example_is_a_known_key_with_its_default() {
+    let mut text = String::new();
+    for line in EXAMPLE.lines() {
+        // Those that change what runs or need a file or a variable that a test machine has not.
+        let kept =
+            ["advertise = \"203", "tls_", "token =", "webhook_", "target", "username", "password", "path"];
+        let uncommented = line.strip_prefix("# ").filter(|rest| {
+            rest.contains(" = ")
+                && !rest.starts_with(' ')
+                && !kept.iter().any(|start| rest.starts_with(start))
+        });
+        text.push_str(uncommented.unwrap_or(line));
+        text.push('\n');
+    }
+
+    let plain = Config::parse(EXAMPLE, &surroundings()).unwrap();
+    let written = Config::parse(&text, &surroundings()).unwrap();
+
+    assert!(text.contains("\nworkers = 0"));
+    assert_eq!(plain.needs_restart_for(&written), Vec::<&str>::new());
+    assert_eq!(plain.settings.drain_limit, written.settings.drain_limit);
+    assert_eq!(plain.settings.max_calls, written.settings.max_calls);
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let config = parse(LEAST).unwrap();
+
+    let provider = &config.settings.providers[&ProviderKey::from("trunk")];
+    assert_eq!(config.sip.listen.len(), 2);
+    assert_eq!(config.media.ports, 20_000..=29_999);
+    assert_eq!(config.media.workers, None);
+    assert_eq!(config.settings.sip_host, "203.0.113.7");
+    assert_eq!(config.store.path, PathBuf::from("/etc/callingedge/callingedge.db"));
+    assert_eq!(config.store.keep, Duration::from_secs(72 * 3600));
+    assert_eq!(provider.trunk.target, None);
+    assert_eq!(provider.trunk.probe_interval, None);
+    assert_eq!(provider.routes[0].number, NumberPattern::Prefix(String::new()));
+}
+
+#[test]
+fn a_mistake_names_its_line_and_says_what_to_write() {
+    let cases: &[(&str, &str)] = &[
+        (
+            "[sip]\nuser_agent = \"x\"\n\nliste = [\"udp:0.0.0.0:5060\"]",
+            "unknown key `liste` in [sip] at line 15: did you mean `listen`?",
+        ),
+        (
+            "[sip]\nlisten = []",
+            "`listen` in [sip] at line 13: write at least one address, like \"udp:0.0.0.0:5060\"",
+        ),
+        ("[sipp]", "unknown key `sipp` at line 12: did you mean `sip`?"),
+        (
+            "[log]\ncolour = true",
+            "unknown key `colour` in [log] at line 13: known here are `level`, `format`",
+        ),
+        (
+            "[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"udb:1\"]",
+            "`listen` in [sip] at line 13: `udb:1` is not an address to listen on; write udp: or tcp:, an IP address \
+             and a port, like udp:0.0.0.0:5060",
+        ),
+        (
+            "[sip]\nlisten = [\"tls:0.0.0.0:5061\"]",
+            "`listen` in [sip] at line 13: `tls:0.0.0.0:5061` cannot be used: SIP over TLS is not built yet; write \
+             udp: or tcp:",
+        ),
+        (
+            "[sip]\nlisten = \"udp:0.0.0.0:5060\"",
+            "`listen` in [sip] at line 13: write a list of strings, not a string",
+        ),
+        (
+            "[sip]\nadvertise = \"0.0.0.0\"",
+            "`advertise` in [sip] at line 13: `0.0.0.0` is not an address that others can reach; write one like \
+             203.0.113.7",
+        ),
+        (
+            "[sip]\nunknown_sources = \"dorp\"",
+            "`unknown_sources` in [sip] at line 13: `dorp` is not known here; write \"drop\" or \"refuse\"",
+        ),
+        (
+            "[limits]\nmax_calls = \"10\"",
+            "`max_calls` in [limits] at line 13: write a whole number, not a string",
+        ),
+        (
+            "[limits]\nmax_calls = 0",
+            "`max_calls` in [limits] at line 13: `0` is out of range; write 1 to 100000",
+        ),
+        (
+            "[limits]\nmax_calls = -3",
+            "`max_calls` in [limits] at line 13: `-3` is out of range; write 1 to 100000",
+        ),
+        (
+            "[store]\nkeep_hours = 1",
+            "`keep_hours` in [store] at line 13: `1` is out of range; write 24 to 8760",
+        ),
+        (
+            "[log]\nlevel = \"loud,,=\"",
+            "`level` in [log] at line 13: `loud,,=` is not a log level; write error, warn, info, debug or trace, or a \
+             filter like info,callingedge::call=debug",
+        ),
+        (
+            "[http]\nlisten = \"0.0.0.0:8080\"",
+            "`listen` in [http] at line 13: tokens would cross the network in the clear; give `tls_certificate` and \
+             `tls_key`, listen on 127.0.0.1 behind a proxy, or write `plain_http = true` if the network is yours alone",
+        ),
+        (
+            "[http]\ntls_certificate = \"a.pem\"",
+            "`tls_key` in [http] at line 12: missing; write `tls_key = { credential = \"tls_key\" }`",
+        ),
+        (
+            "[http]\nplain_http = 1",
+            "`plain_http` in [http] at line 13: write true or false, not a whole number",
+        ),
+        (
+            "[webhooks]\nallow_networks = [\"10.0.0.1/8\"]",
+            "`allow_networks` in [webhooks] at line 13: `10.0.0.1/8` has bits set behind its prefix; write 10.0.0.0/8",
+        ),
+        (
+            "[tenants.\"a b\"]",
+            "[tenants] at line 12: `a b` cannot be a name; write 1 to 64 letters, digits, `-`, `_` or `.`",
+        ),
+        (
+            "[tenants.b]\nwebhook_url = \"https://example.com/\"",
+            "`webhook_secret` in [tenants.b] at line 12: missing; write `webhook_secret = { env = \"WEBHOOK_SECRET\" }`",
+        ),
+        (
+            "[tenants.b]\nwebhook_secret = \"hunter2\"",
+            "`webhook_secret` in [tenants.b] at line 13: a secret does not stand in the file; write { env = \"NAME\" }, \
+             { file = \"path\" } or { credential = \"name\" }",
+        ),
+        (
+            "[tenants.b]\nwebhook_secret = { env = \"UNSET\" }",
+            "`webhook_secret` in [tenants.b] at line 13: `UNSET` is not set in the environment (or not as UTF-8); set \
+             it, or name another",
+        ),
+        (
+            "[tenants.b]\nwebhook_secret = { env = \"SECRET\", file = \"x\" }",
+            "`webhook_secret` in [tenants.b] at line 13: a secret does not stand in the file; write { env = \"NAME\" }, \
+             { file = \"path\" } or { credential = \"name\" }",
+        ),
+        (
+            "[tenants.b]\nwebhook_url = \"https://u:p@example.com/\"\nwebhook_secret = { env = \"SECRET\" }",
+            "`webhook_url` in [tenants.b] at line 13: `https://u:p@example.com/` has a user or password in it; leave \
+             them out of the URL",
+        ),
+        (
+            "[engines.b]\ndialect = \"twilio\"",
+            "`url` in [engines.b] at line 12: missing; write `url = \"wss://bot.example.com/ws\"`",
+        ),
+        (
+            "[engines.b]\nurl = \"https://b/\"\ndialect = \"twilio\"",
+            "`url` in [engines.b] at line 13: `https://b/` is not a websocket URL; write one like \
+             wss://bot.example.com/ws",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twillio\"",
+            "`dialect` in [engines.b] at line 14: `twillio` is not known here; write \"edge.v1\" or \"twilio\"",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\nheaders = { Host = \"x\" }",
+            "`headers` in [engines.b] at line 15: `Host` belongs to the websocket's own upgrade; leave it out",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\nparameters = { speed = 1 }",
+            "`parameters` in [engines.b] at line 15: write strings only, not a whole number",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\non_lost = \"hang_up\"\nannouncement = \"no.wav\"",
+            "`announcement` in [engines.b] at line 16: `no.wav` cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acne\"\npeers = [\"10.0.0.1\"]",
+            "`tenant` in [providers.b] at line 14: there is no tenant `acne`; did you mean `acme`?",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\nengine = \"receptionist\"",
+            "`engine` in [providers.b] at line 16: there is no engine `receptionist`; add [engines.receptionist]",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"",
+            "`peers` in [providers.b] at line 12: missing; write `peers = [\"203.0.113.0/24\"] # or a `target`, or both`",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\n\
+             webhook_url = \"https://example.com/\"",
+            "`webhook_url` in [providers.b] at line 16: events are signed, and the tenant `acme` has no secret; write \
+             `webhook_secret = { env = \"WEBHOOK_SECRET\" }` in [tenants.acme]",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\ntarget = \"203.0.113.10\"",
+            "`target` in [providers.b] at line 15: `203.0.113.10` is not a target; write one like \
+             sip:203.0.113.10:5060;transport=udp",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\ntarget = \"sip:nowhere.test\"",
+            "`target` in [providers.b] at line 15: `sip:nowhere.test` does not resolve: no such name; write its IP \
+             address",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\nusername = \"u\"",
+            "`password` in [providers.b] at line 12: missing; write `password = { env = \"SIP_PASSWORD\" }`",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\ncodecs = [\"G729\"]",
+            "`codecs` in [providers.b] at line 16: `G729` is not a codec of this edge; write \"PCMU\" or \"PCMA\"",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\nmode = \"assist\"",
+            "`mode` in [providers.b] at line 16: `assist` is not known here; write \"ai_only\" or \"ai_first\"",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\n[[providers.b.routes]]\n\
+             engine = \"bot\"",
+            "`number` in [providers.b.routes] at line 16: missing; write `number = \"+18005551234\" # or prefix = \
+             \"+1\", or prefix = \"\" for all`",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\n[[providers.b.routes]]\n\
+             prefix = \"+1\"\nengine = \"bot\"\n[[providers.b.routes]]\nnumber = \"+18005551234\"\nengine = \"bot\"",
+            "[providers.b.routes] at line 19: is never reached: the route `prefix = \"+1\"` stands before it",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"203.0.113.9\"]\nengine = \"bot\"",
+            "`providers` at line 7: [providers.b] and [providers.trunk] both take calls from 203.0.113.9/32, and the \
+             route `prefix = \"\"` of the one meets `prefix = \"\"` of the other; give them separate `peers` or \
+             separate `routes`",
+        ),
+    ];
+    for (added, expected) in cases {
+        assert_eq!(mistakes(&format!("{LEAST}{added}\n")), [*expected], "{added}");
+    }
+}
+
+#[test]
+fn what_is_missing_altogether_is_told_too() {
+    assert_eq!(
+        mistakes(""),
+        [
+            "`advertise` in [media]: missing; write `advertise = \"203.0.113.7\" # the address that callers send \
+             their audio to`",
+            "the file: no provider, so no call could come or go; write a [providers.NAME]",
+        ]
+    );
+}
+
+#[test]
+fn all_mistakes_are_told_in_the_order_of_the_file() {
+    let text =
+        LEAST.replace("ws://", "http://").replace("\"acme\"", "\"acne\"").replace("media.", "[log]\nx=1\n#");
+
+    let mistakes = mistakes(&text);
+
+    let lines: Vec<Option<&str>> = mistakes.iter().map(|text| text.split(" at line ").nth(1)).collect();
+    assert_eq!(mistakes.len(), 4, "{mistakes:#?}");
+    assert!(lines[0].is_some_and(|line| line.starts_with("3:")), "{lines:?}");
+    assert!(lines[1].is_some_and(|line| line.starts_with("7:")), "{lines:?}");
+    assert!(lines[2].is_some_and(|line| line.starts_with("11:")), "{lines:?}");
+    assert!(mistakes[3].starts_with("`advertise` in [media]: missing"), "{}", mistakes[3]);
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    let mistakes = mistakes("[sip]\nlisten = [\"udp:0.0.0.0:5060\"\n[media]\nports 1\n");
+
+    assert!(mistakes[0].starts_with("the file at line "), "{mistakes:#?}");
+    assert!(mistakes[0].contains("not TOML: "), "{mistakes:#?}");
+}
+
+#[test]
+fn too_few_ports_for_the_calls_are_a_mistake() {
+    let text = LEAST.replace("media.advertise", "media.ports = \"20000-20099\"\nmedia.advertise");
+
+    assert_eq!(
+        mistakes(&text),
+        [
+            "`ports` in [media] at line 2: these ports are enough for 50 calls, fewer than `max_calls` in [limits], \
+          1000; write a wider range or a smaller `max_calls`"
+        ]
+    );
+    for (ports, problem) in [
+        ("20001-29999", "splits a pair"),
+        ("20000-29998", "splits a pair"),
+        ("29999-20000", "splits a pair"),
+        ("20000", "is not a range"),
+        ("80-29999", "begins below 1024"),
+    ] {
+        let text = LEAST.replace("media.advertise", &format!("media.ports = \"{ports}\"\nmedia.advertise"));
+        assert!(mistakes(&text)[0].contains(problem), "{ports}: {:?}", mistakes(&text));
+    }
+}
+
+#[test]
+fn peers_that_meet_are_told_apart_by_their_numbers() {
+    let other = "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"203.0.113.0/25\"]\n\
+                 [[providers.b.routes]]\nnumber = \"200\"\nengine = \"bot\"\n";
+    let first = "[[providers.trunk.routes]]\nnumber = \"100\"\nengine = \"bot\"\n";
+
+    assert!(parse(&format!("{LEAST}{first}{other}")).is_ok());
+    assert_eq!(mistakes(&format!("{LEAST}{other}")).len(), 1);
+}
+
+#[test]
+fn a_target_may_be_an_address_or_a_name_and_is_a_peer_when_none_is_named() {
+    for (target, address, transport) in [
+        ("sip:203.0.113.10", "203.0.113.10:5060", sip::Transport::Udp),
+        ("sip:203.0.113.10:5080;transport=TCP", "203.0.113.10:5080", sip::Transport::Tcp),
+        ("sip:[2001:db8::1]:5080", "[2001:db8::1]:5080", sip::Transport::Udp),
+        ("sip:[2001:db8::1]", "[2001:db8::1]:5060", sip::Transport::Udp),
+        ("SIP:sbc.example.com:5070", "198.51.100.1:5070", sip::Transport::Udp),
+    ] {
+        let text = LEAST.replace("peers = [\"203.0.113.0/24\"]", &format!("target = \"{target}\""));
+        let config = parse(&text).unwrap();
+
+        let trunk = &config.settings.providers[&ProviderKey::from("trunk")].trunk;
+        let expected = sip::Target { transport, address: address.parse().unwrap() };
+        assert_eq!(trunk.target, Some(expected), "{target}");
+        assert_eq!(trunk.peers, [IpNet::from(expected.address.ip())]);
+        assert_eq!(trunk.probe_interval, Some(Duration::from_secs(30)));
+    }
+}
+
+#[test]
+fn no_secret_shows_in_debug_output_of_its_holders() {
+    let text = format!(
+        "{LEAST}username = \"u\"\npassword = {{ env = \"SECRET\" }}\n[tenants.b]\nwebhook_secret = {{ env = \"SECRET\" }}\n"
+    );
+
+    let config = parse(&text).unwrap();
+
+    assert_eq!(config.webhooks.secrets.len(), 1);
+    assert!(!format!("{:?}", config.webhooks).contains("hunter2"));
+}
+
+#[test]
+fn a_reload_tells_which_sections_only_a_restart_changes() {
+    let old = parse(LEAST).unwrap();
+
+    let newer = parse(&format!("{LEAST}[sip]\nuser_agent = \"x\"\n[limits]\nmax_calls = 10\n")).unwrap();
+
+    assert_eq!(old.needs_restart_for(&newer), ["sip"]);
+    assert_eq!(newer.settings.max_calls, 10);
+}
+
+fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+    Config::parse(text, &surroundings())
+}
+
+fn mistakes(text: &str) -> Vec<String> {
+    parse(text).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings {
+        directory: PathBuf::from("/etc/callingedge"),
+        variables: BTreeMap::from([("SECRET".to_owned(), "hunter2".to_owned())]),
+        resolve: |host, port| match host {
+            "sbc.example.com" => Ok(vec![SocketAddr::from(([198, 51, 100, 1], port))]),
+            _ => Err(io::Error::other("no such name")),
+        },
+        secrets: SecretsAre::Needed,
+    }
+}
