@@ -9,3 +9,4 @@ pub mod net;
 pub mod spelling;
 pub mod store;
 pub mod webhook;
+pub mod worker;

@@ -8,16 +8,20 @@
 //! An [`Interpreter`] holds what a dialect must remember (counters, the stream's name) and nothing else: what a
 //! `clear` does to the play-out, and what a command does to the call, is decided by the worker and by `call`.
 
+mod dial;
 mod edge_v1;
 mod interpreter;
 mod outgoing;
 mod said;
+mod stream;
 mod twilio;
 
+pub use dial::{Dialler, EngineSocket, SocketLimits};
 pub use edge_v1::{
     EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT, Track,
 };
 pub use interpreter::{Credit, Interpreter};
 pub use outgoing::{Form, Outgoing};
 pub use said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};
+pub use stream::{EngineStream, Waits};
 pub use twilio::Twilio;

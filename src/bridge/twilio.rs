@@ -5,7 +5,8 @@
 //!   bot -> edge   media, mark, clear; closing the socket is its way to let go of the call
 //! ```
 //!
-//! The stream begins when the call is answered: Twilio knows nothing of ringing. Audio is mu-law at 8 kHz,
+//! The stream begins with [`EngineEvent::Start`], which `call` gives such an engine once the call is answered: Twilio
+//! knows nothing of ringing. Audio is mu-law at 8 kHz,
 //! base64 in JSON, whatever the leg speaks. Every number is written as a string, and `sequenceNumber` counts
 //! every message but `connected` from 1. Towards bots we are as liberal as the original and its copies: a
 //! wrong `streamSid`, an unknown event, `media` without a payload are passed over.
@@ -55,11 +56,11 @@ pub struct Twilio {
 }
 
 /// ```text
-///   Waiting -- answered --> Streaming -- stop --> Stopped
+///   Silent -- start --> Streaming -- stop --> Stopped
 /// ```
 #[derive(Debug)]
 enum State {
-    Waiting { start: Option<Box<EngineStart>> },
+    Silent,
     Streaming { began: Instant },
     Stopped,
 }
@@ -72,24 +73,21 @@ impl Twilio {
             account_sid: format!("AC{hex}"),
             call_sid: format!("CA{hex}"),
             stream_sid: format!("MZ{hex}"),
-            state: State::Waiting { start: None },
+            state: State::Silent,
             sequence: 0,
             chunk: 0,
             segment: 0,
         }
     }
 
-    /// Writes what the dialect has words for; there are none for hold, transfers, context and refusals.
+    /// Writes what the dialect has words for; there are none for the answer, hold, transfers, context
+    /// and refusals.
     pub fn tell(&mut self, now: Instant, event: &EngineEvent, out: &mut Outgoing) {
         match event {
-            EngineEvent::Start(start) => {
-                if let State::Waiting { start: waiting } = &mut self.state {
-                    *waiting = Some(start.clone());
-                }
-            }
-            EngineEvent::Answered => self.begin(now, out),
+            EngineEvent::Start(start) => self.begin(now, start, out),
             EngineEvent::Stop(_) => self.stop(out),
             EngineEvent::EarlyMedia
+            | EngineEvent::Answered
             | EngineEvent::Held
             | EngineEvent::Resumed
             | EngineEvent::Transfer(_)
@@ -190,8 +188,8 @@ impl Twilio {
         Ok(Said::Audio { segment, format: AudioFormat::Pcmu, payload: scratch, last: false })
     }
 
-    fn begin(&mut self, now: Instant, out: &mut Outgoing) {
-        let State::Waiting { start: Some(start) } = &mut self.state else { return };
+    fn begin(&mut self, now: Instant, start: &EngineStart, out: &mut Outgoing) {
+        let State::Silent = self.state else { return };
         let parameters = custom_parameters(start);
         self.state = State::Streaming { began: now };
         out.write(Form::Text, |text| {
@@ -332,9 +330,8 @@ mod tests {
         let mut twilio = Twilio::new(call());
         let mut out = Outgoing::default();
 
+        assert!(!twilio.hear(&heard(now, &[0xFF; 160]), &mut out), "nothing before start");
         twilio.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
-        assert!(out.is_empty(), "the bot hears of the call when it is answered");
-        assert!(!twilio.hear(&heard(now, &[0xFF; 160]), &mut out), "and hears nothing before");
         twilio.tell(now, &EngineEvent::Answered, &mut out);
         twilio.hear(&heard(now + Duration::from_millis(20), &[0, 1, 2, 3]), &mut out);
         twilio.digit(Digit::try_from('#').unwrap(), &mut out);

@@ -1,0 +1,82 @@
+//! One call on its worker: its sockets around its [`Voice`].
+
+use std::collections::VecDeque;
+
+use super::beats::Seat;
+use super::link::Link;
+use super::poller::Interest;
+use super::slab::Key;
+use super::sockets::LegSockets;
+use super::voice::{Voice, VoiceConfig};
+use crate::call::{CallId, LegId, VoiceFact};
+
+/// With so many facts waiting for the call's owner, its engine is not listened to.
+const FACTS_FOR_SILENCE: usize = 64;
+
+/// A call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) key: Key,
+    pub(super) voice: Voice,
+    pub(super) legs: Vec<Leg>,
+    pub(super) engine: Option<Engine>,
+    /// Facts that the owner has not taken yet.
+    pub(super) facts: VecDeque<VoiceFact>,
+    pub(super) phase: Phase,
+}
+
+/// ```text
+///   Open -- closed by its owner, or by a fault of ours --> Over -- last fact told --> gone
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Over,
+}
+
+/// A leg's sockets and its place in the beat.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) id: LegId,
+    pub(super) sockets: LegSockets,
+    /// Once its media is agreed.
+    pub(super) seat: Option<Seat>,
+}
+
+/// The engine's socket and what the poller watches it for.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) link: Link,
+    pub(super) watched: Interest,
+}
+
+impl Call {
+    pub(super) fn new(id: CallId, key: Key, config: VoiceConfig) -> Self {
+        Self {
+            id,
+            key,
+            voice: Voice::new(config),
+            legs: Vec::with_capacity(1),
+            engine: None,
+            facts: VecDeque::new(),
+            phase: Phase::Open,
+        }
+    }
+
+    pub(super) fn leg(&self, id: LegId) -> Option<&Leg> {
+        self.legs.iter().find(|leg| leg.id == id)
+    }
+
+    /// Whether audio for the engine is left out for now.
+    pub(super) fn is_congested(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.link.is_congested())
+    }
+
+    /// What the engine's socket should be watched for.
+    pub(super) fn interest(&self) -> Interest {
+        let read = self.facts.len() < FACTS_FOR_SILENCE;
+        let write = self.engine.as_ref().is_some_and(|engine| engine.link.waits_for_room());
+        Interest { read, write }
+    }
+}

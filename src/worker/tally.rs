@@ -1,0 +1,31 @@
+//! What a worker counts while it works: plain numbers of its own, published once a second.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+/// Counters since the worker began. They only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Frames given to engines.
+    pub frames_to_engine: u64,
+    /// Frames not given to an engine because it did not read.
+    pub frames_to_engine_dropped: u64,
+    /// RTP packets sent to legs.
+    pub packets_to_leg: u64,
+    /// Datagrams from legs that were not used.
+    pub datagrams_discarded: u64,
+    /// Datagrams that the system did not take.
+    pub send_errors: u64,
+    /// Messages of engines that could not be understood.
+    pub engine_mistakes: u64,
+    /// Audio messages of engines that did not fit the play-out.
+    pub playout_full: u64,
+    /// Digits that could not be told, because their call's owner does not listen.
+    pub facts_dropped: u64,
+    /// Orders for calls that are closed already.
+    pub stray_orders: u64,
+    /// Beats that came more than half a beat late.
+    pub late_beats: u64,
+    /// Beats that were left out.
+    pub missed_beats: u64,
+    /// Calls ended by a fault of our own.
+    pub panics: u64,
+}

@@ -1,0 +1,640 @@
+//! The voice of one call: sessions of its legs, the interpreter of its engine, and what passes between them.
+//! Pure: the worker's loop brings packets, messages and time, and carries out what comes back.
+//!
+//! ```text
+//!   RTP  -> handle_rtp -----> Session -> Interpreter::hear -> Turn::out -> websocket
+//!   RTP <-- beat <----------- Session <- Playout <- Interpreter::understand <- handle_message <- websocket
+//!                                        |
+//!                                        +-> marks, positions -> Interpreter::answer -> Turn::out
+//! ```
+//!
+//! The engine hears and speaks on the leg the call began with. While an announcement plays, what the engine
+//! says is refused.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use media::{
+    AudioFormat, Digit, DtmfRefused, Negotiated, PlayoutFact, PushError, SegmentId, Session, SessionConfig,
+    SessionFact, UpFrame,
+};
+
+use super::early::Early;
+use super::histogram::Histogram;
+use super::tally::Tally;
+use crate::bridge::{
+    Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Said,
+};
+use crate::call::{Announcement, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceSummary};
+
+/// How often an engine is told where the play-out stands while something waits.
+const POSITION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Digits that may wait for a call's owner; those of a leg beyond are dropped, and counted.
+const FACTS_KEPT: usize = 256;
+
+/// What all calls of a worker have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoiceConfig {
+    /// How long a gap in a leg's RTP waits for what is missing.
+    pub reorder_wait: Duration,
+    /// How long no RTP may come before it is told.
+    pub inactivity: Duration,
+    /// How much audio of an engine may wait.
+    pub playout_limit: Duration,
+}
+
+impl Default for VoiceConfig {
+    fn default() -> Self {
+        Self {
+            reorder_wait: Duration::from_millis(60),
+            inactivity: Duration::from_secs(30),
+            playout_limit: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Where the results of one turn go. All of it is used again for the next.
+pub struct Turn<'a> {
+    /// Messages for the call's engine.
+    pub out: &'a mut Outgoing,
+    /// Facts for the call's owner.
+    pub facts: &'a mut VecDeque<VoiceFact>,
+    /// Counters.
+    pub tally: &'a mut Tally,
+    /// Room for decoded audio.
+    pub scratch: &'a mut Vec<u8>,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Voice {
+    config: VoiceConfig,
+    legs: Vec<Leg>,
+    engine: Option<Interpreter>,
+    early: Early,
+    playing: Playing,
+    announcements: u32,
+    latency: Histogram,
+    frames_to_engine: u64,
+    frames_to_engine_dropped: u64,
+}
+
+#[derive(Debug)]
+struct Leg {
+    id: LegId,
+    media: Option<LegMedia>,
+}
+
+#[derive(Debug)]
+struct LegMedia {
+    session: Session,
+    format: AudioFormat,
+    began: Instant,
+    /// A frame was kept from the engine: the next one is marked.
+    gap: bool,
+    /// The engine's segment being played, how often it ran dry, and when that was told.
+    position: Option<(SegmentId, u32, Instant)>,
+    first_audio: FirstAudio,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstAudio {
+    Awaited,
+    Told,
+}
+
+/// What the leg hears.
+/// ```text
+///   Engine -- announce --> Announcement -- played --> Engine
+///     |
+///     +-- drain --> Rest -- played --> Nothing
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Playing {
+    /// What the engine says.
+    Engine,
+    /// An announcement as this segment.
+    Announcement { leg: LegId, segment: SegmentId },
+    /// What the engine has said so far.
+    Rest,
+    /// The rest was played.
+    Nothing,
+}
+
+impl Voice {
+    /// A call without legs and engine.
+    pub fn new(config: VoiceConfig) -> Self {
+        Self {
+            config,
+            legs: Vec::with_capacity(1),
+            engine: None,
+            early: Early::default(),
+            playing: Playing::Engine,
+            announcements: 0,
+            latency: Histogram::default(),
+            frames_to_engine: 0,
+            frames_to_engine_dropped: 0,
+        }
+    }
+
+    /// A leg whose media is not agreed yet.
+    pub fn open(&mut self, leg: LegId) {
+        if !self.legs.iter().any(|known| known.id == leg) {
+            self.legs.push(Leg { id: leg, media: None });
+        }
+    }
+
+    /// Both sides agreed, first or anew. `seed` is for the session's chance, `wall` for its RTCP.
+    pub fn negotiated(
+        &mut self,
+        now: Instant,
+        wall: SystemTime,
+        seed: u64,
+        leg: LegId,
+        agreed: &Negotiated,
+        turn: &mut Turn<'_>,
+    ) {
+        self.open(leg);
+        let Some(known) = self.legs.iter_mut().find(|known| known.id == leg) else { return };
+        match &mut known.media {
+            Some(media) => {
+                media.session.renegotiate(now, agreed);
+                media.format = agreed.codec.format();
+            }
+            None => {
+                let config = SessionConfig {
+                    reorder_wait: self.config.reorder_wait,
+                    inactivity: self.config.inactivity,
+                    playout_limit: self.config.playout_limit,
+                    wall,
+                    ..SessionConfig::from_seed(seed)
+                };
+                let mut media = LegMedia::new(now, Session::new(now, agreed, config), agreed);
+                if leg == FIRST_LEG {
+                    self.early.pour_into(media.session.playout());
+                }
+                known.media = Some(media);
+                self.playout_facts(now, leg, turn);
+            }
+        }
+    }
+
+    /// The engine's socket is up.
+    pub fn attach(&mut self, interpreter: Interpreter) {
+        self.engine = Some(interpreter);
+    }
+
+    /// The engine is no longer there. What it said so far is still played.
+    pub fn detach(&mut self) {
+        self.engine = None;
+    }
+
+    /// Whether there is an engine.
+    pub fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Tells the engine.
+    pub fn tell(&mut self, now: Instant, event: &EngineEvent, turn: &mut Turn<'_>) {
+        if let Some(engine) = &mut self.engine {
+            engine.tell(now, event, turn.out);
+        }
+    }
+
+    /// A datagram from a leg's RTP socket. `congested`: the engine does not read, its frames are left out.
+    pub fn handle_rtp(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        from: SocketAddr,
+        packet: &[u8],
+        congested: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(media) = self.media(leg) else { return };
+        if media.session.handle_rtp(now, from, packet).is_err() {
+            turn.tally.datagrams_discarded += 1;
+        }
+        self.pump(now, leg, congested, turn);
+    }
+
+    /// A datagram from a leg's RTCP socket.
+    pub fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        from: SocketAddr,
+        packet: &[u8],
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(media) = self.media(leg) else { return };
+        if media.session.handle_rtcp(now, from, packet).is_err() {
+            turn.tally.datagrams_discarded += 1;
+        }
+        self.pump(now, leg, false, turn);
+    }
+
+    /// One beat of a leg: the packet to send in `buffer`, its length and where to.
+    pub fn beat(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        congested: bool,
+        buffer: &mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> Option<(usize, SocketAddr)> {
+        let media = self.media(leg)?;
+        if media.session.poll_timeout().is_some_and(|due| due <= now) {
+            media.session.handle_timeout(now);
+            self.pump(now, leg, congested, turn);
+        }
+        let packet = self.media(leg)?.session.next_packet(now, buffer);
+        turn.tally.packets_to_leg += u64::from(packet.is_some());
+        self.playout_facts(now, leg, turn);
+        packet
+    }
+
+    /// A leg's RTCP report, when one is due.
+    pub fn report(&mut self, now: Instant, leg: LegId, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        self.media(leg)?.session.next_report(now, buffer)
+    }
+
+    /// A leg's last RTCP packet.
+    pub fn farewell(&mut self, now: Instant, leg: LegId, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        self.media(leg)?.session.farewell(now, buffer)
+    }
+
+    /// A message from the engine.
+    ///
+    /// # Errors
+    /// When it was one mistake too many: the socket should close with [`Fault::close`].
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        message: Incoming<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Fault> {
+        let Turn { out, facts, tally, scratch } = turn;
+        let Some(engine) = &mut self.engine else { return Ok(()) };
+        match engine.understand(message, scratch) {
+            Ok(said) => {
+                // What was said may lie in the scratch room, so the rest of the turn has none.
+                let mut turn = Turn { out, facts, tally, scratch: &mut Vec::new() };
+                self.obey(now, said, &mut turn);
+                Ok(())
+            }
+            Err(fault) => {
+                tally.engine_mistakes += 1;
+                let message = fault.mistake.to_string();
+                let complaint = Complaint {
+                    code: fault.mistake.code(),
+                    re: fault.re.as_deref(),
+                    message: &message,
+                    fatal: fault.close.is_some(),
+                };
+                engine.complain(&complaint, out);
+                if fault.close.is_some() { Err(fault) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Plays `audio` to `leg` instead of what the engine says; [`VoiceFact::Announced`] follows, at once where
+    /// nothing can be played.
+    pub fn announce(&mut self, now: Instant, leg: LegId, audio: &Announcement, turn: &mut Turn<'_>) {
+        let segment = SegmentId(u32::MAX - self.announcements);
+        self.announcements += 1;
+        if let Playing::Announcement { leg, .. } = self.playing {
+            turn.facts.push_back(VoiceFact::Announced { leg });
+        }
+        self.playing = Playing::Announcement { leg, segment };
+        let Some(media) = self.media(leg) else { return self.announced(leg, turn) };
+        let playout = media.session.playout();
+        playout.resume();
+        playout.clear(None);
+        let pushed = playout.push(segment, AudioFormat::Pcmu, &audio.pcmu);
+        playout.finish(segment);
+        self.playout_facts(now, leg, turn);
+        if pushed.is_err() || audio.pcmu.is_empty() {
+            self.announced(leg, turn);
+        }
+    }
+
+    /// Sends keys to the far end of `leg`.
+    ///
+    /// # Errors
+    /// When the leg takes none, or too many wait; those before were taken.
+    pub fn send_dtmf(&mut self, leg: LegId, digits: &[Digit], duration: Duration) -> Result<(), DtmfRefused> {
+        let media = self.media(leg).ok_or(DtmfRefused::NotNegotiated)?;
+        digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration))
+    }
+
+    /// Plays what the engine said so far and nothing more; [`VoiceFact::Drained`] follows.
+    pub fn drain(&mut self, turn: &mut Turn<'_>) {
+        self.playing = Playing::Rest;
+        if let Some(media) = self.media(FIRST_LEG) {
+            media.session.playout().resume();
+        }
+        self.notice_drained(turn);
+    }
+
+    /// Called a few times a second: tells the engine where the play-out stands.
+    pub fn sweep(&mut self, now: Instant, turn: &mut Turn<'_>) {
+        let Some(engine) = &mut self.engine else { return };
+        let Some(media) =
+            self.legs.iter_mut().find(|leg| leg.id == FIRST_LEG).and_then(|leg| leg.media.as_mut())
+        else {
+            return;
+        };
+        let Some((segment, underruns, told)) = media.position else { return };
+        let playout = media.session.playout();
+        let buffered_ms = playout.buffered_ms();
+        if buffered_ms == 0 || now.saturating_duration_since(told) < POSITION_INTERVAL {
+            return;
+        }
+        let played_ms = playout.played_ms(segment);
+        media.position = Some((segment, underruns, now));
+        engine.answer(&Answer::Position { segment, played_ms, buffered_ms, underruns }, turn.out);
+    }
+
+    /// A frame reached the engine's socket so long after its packet came.
+    pub fn count_latency(&mut self, latency: Duration) {
+        self.latency.count(latency);
+    }
+
+    /// What there is to know of the call.
+    pub fn summary(&self, now: Instant) -> VoiceSummary {
+        VoiceSummary {
+            legs: self.legs.iter().map(|leg| leg.summary(now)).collect(),
+            frames_to_engine: self.frames_to_engine,
+            frames_to_engine_dropped: self.frames_to_engine_dropped,
+            edge_p99_ms: self.latency.p99_ms(),
+        }
+    }
+
+    fn media(&mut self, leg: LegId) -> Option<&mut LegMedia> {
+        self.legs.iter_mut().find(|known| known.id == leg)?.media.as_mut()
+    }
+
+    /// Takes everything out of a session that came up to now.
+    fn pump(&mut self, now: Instant, leg: LegId, congested: bool, turn: &mut Turn<'_>) {
+        let Some(media) =
+            self.legs.iter_mut().find(|known| known.id == leg).and_then(|leg| leg.media.as_mut())
+        else {
+            return;
+        };
+        while let Some(frame) = media.session.next_frame(now) {
+            let Some(engine) = self.engine.as_mut().filter(|_| leg == FIRST_LEG) else { continue };
+            if congested {
+                media.gap = true;
+                self.frames_to_engine_dropped += 1;
+                turn.tally.frames_to_engine_dropped += 1;
+            } else if engine.hear(&heard(leg, media.format, media.began, media.gap, &frame), turn.out) {
+                media.gap = false;
+                self.frames_to_engine += 1;
+                turn.tally.frames_to_engine += 1;
+            }
+        }
+        while let Some(pressed) = media.session.next_dtmf() {
+            let duration = Duration::from_millis(pressed.duration_ms.into());
+            if let Some(engine) = &mut self.engine {
+                engine.digit(leg, pressed.digit, duration, turn.out);
+            }
+            if turn.facts.len() < FACTS_KEPT {
+                turn.facts.push_back(VoiceFact::Dtmf { leg, digit: pressed.digit, duration });
+            } else {
+                turn.tally.facts_dropped += 1;
+            }
+        }
+        while let Some(fact) = media.session.next_fact() {
+            match fact {
+                SessionFact::FirstPacket { from } => {
+                    turn.facts.push_back(VoiceFact::FirstPacket { leg, from });
+                }
+                SessionFact::Inactive => turn.facts.push_back(VoiceFact::Inactive { leg }),
+                // The session follows by itself; the end of a call is said in SIP, not in RTCP.
+                SessionFact::SourceChanged { .. } | SessionFact::StreamChanged { .. } | SessionFact::Bye => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Instant, said: Said<'_>, turn: &mut Turn<'_>) {
+        match said {
+            Said::Audio { segment, format, payload, last } => {
+                self.push(now, segment, format, payload, turn);
+                if last {
+                    self.finish(now, segment, turn);
+                }
+            }
+            Said::Finish { segment } => self.finish(now, segment, turn),
+            Said::Mark { id, name } => self.mark(now, id.as_deref(), &name, turn),
+            Said::Clear { id, segment } => self.clear(now, id.as_deref(), segment, turn),
+            Said::Pause => self.pause(),
+            Said::Resume => self.resume(),
+            Said::Dtmf { id, digits, duration } => self.dial(id.as_deref(), &digits, duration, turn),
+            Said::Command(command) => turn.facts.push_back(VoiceFact::Engine(command)),
+            Said::Nothing => {}
+        }
+    }
+
+    fn push(
+        &mut self,
+        now: Instant,
+        segment: SegmentId,
+        format: AudioFormat,
+        audio: &[u8],
+        turn: &mut Turn<'_>,
+    ) {
+        let pushed = match (self.playing, self.media(FIRST_LEG)) {
+            (Playing::Engine, Some(media)) => media.session.playout().push(segment, format, audio),
+            (Playing::Engine, None) => self.early.push(segment, format, audio),
+            (Playing::Announcement { .. } | Playing::Rest | Playing::Nothing, _) => {
+                turn.tally.playout_full += 1;
+                let message = "this call no longer plays what the engine says";
+                return self.complain("playout.closed", None, message, turn);
+            }
+        };
+        let code = match pushed {
+            Ok(()) => return self.playout_facts(now, FIRST_LEG, turn),
+            Err(PushError::Full { .. }) => "playout.full",
+            Err(PushError::TooManySegments) => "playout.segments",
+        };
+        turn.tally.playout_full += 1;
+        if let Err(error) = pushed {
+            self.complain(code, None, &error.to_string(), turn);
+        }
+    }
+
+    fn finish(&mut self, now: Instant, segment: SegmentId, turn: &mut Turn<'_>) {
+        match self.media(FIRST_LEG) {
+            Some(media) => media.session.playout().finish(segment),
+            None => self.early.finish(segment),
+        }
+        self.playout_facts(now, FIRST_LEG, turn);
+    }
+
+    fn mark(&mut self, now: Instant, id: Option<&str>, name: &str, turn: &mut Turn<'_>) {
+        let marked = match self.media(FIRST_LEG) {
+            Some(media) => media.session.playout().mark(None, name),
+            None => self.early.mark(name),
+        };
+        if let Err(error) = marked {
+            self.complain("mark.too_many", id, &error.to_string(), turn);
+        }
+        self.playout_facts(now, FIRST_LEG, turn);
+    }
+
+    fn clear(&mut self, now: Instant, re: Option<&str>, segment: Option<SegmentId>, turn: &mut Turn<'_>) {
+        let announcing = matches!(self.playing, Playing::Announcement { .. });
+        let cleared = match self.media(FIRST_LEG) {
+            Some(media) if !announcing => Some(media.session.playout().clear(segment)),
+            Some(_) => None,
+            None => {
+                self.early = Early::default();
+                None
+            }
+        };
+        let (segment, played_ms, dropped_ms) = cleared
+            .map_or((segment, 0, 0), |cleared| (cleared.segment, cleared.played_ms, cleared.dropped_ms));
+        if let Some(engine) = &mut self.engine {
+            engine.answer(&Answer::Cleared { re, segment, played_ms, dropped_ms }, turn.out);
+        }
+        self.playout_facts(now, FIRST_LEG, turn);
+    }
+
+    fn pause(&mut self) {
+        match (self.playing, self.media(FIRST_LEG)) {
+            (Playing::Engine, Some(media)) => media.session.playout().pause(),
+            (Playing::Engine, None) => self.early.pause(),
+            (Playing::Announcement { .. } | Playing::Rest | Playing::Nothing, _) => {}
+        }
+    }
+
+    fn resume(&mut self) {
+        match self.media(FIRST_LEG) {
+            Some(media) => media.session.playout().resume(),
+            None => self.early.resume(),
+        }
+    }
+
+    fn dial(&mut self, id: Option<&str>, digits: &[Digit], duration: Duration, turn: &mut Turn<'_>) {
+        let sent = match self.media(FIRST_LEG) {
+            Some(media) => digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration)),
+            None => return self.complain("dtmf.too_early", id, "the call is not answered yet", turn),
+        };
+        let code = match sent {
+            Ok(()) => return,
+            Err(DtmfRefused::Full) => "dtmf.full",
+            Err(DtmfRefused::NotNegotiated) => "dtmf.unsupported",
+        };
+        if let Err(error) = sent {
+            self.complain(code, id, &error.to_string(), turn);
+        }
+    }
+
+    fn complain(&mut self, code: &str, re: Option<&str>, message: &str, turn: &mut Turn<'_>) {
+        if let Some(engine) = &mut self.engine {
+            engine.complain(&Complaint { code, re, message, fatal: false }, turn.out);
+        }
+    }
+
+    /// Passes on what happened in a leg's play-out.
+    fn playout_facts(&mut self, now: Instant, leg: LegId, turn: &mut Turn<'_>) {
+        while let Some(fact) = self.media(leg).and_then(|media| media.session.playout().next_fact()) {
+            match fact {
+                PlayoutFact::Marked { name, result, played_ms } => {
+                    if let Some(engine) = &mut self.engine {
+                        engine.answer(&Answer::Marked { name: &name, result, played_ms }, turn.out);
+                    }
+                }
+                PlayoutFact::Position { segment, .. } if segment.0 > HIGHEST_SEGMENT => {}
+                PlayoutFact::Position { segment, played_ms, buffered_ms, underruns } => {
+                    if let Some(media) = self.media(leg) {
+                        media.position = Some((segment, underruns, now));
+                    }
+                    if played_ms > 0 {
+                        self.note_audio(leg, turn);
+                    }
+                    if let Some(engine) = &mut self.engine {
+                        engine.answer(
+                            &Answer::Position { segment, played_ms, buffered_ms, underruns },
+                            turn.out,
+                        );
+                    }
+                }
+                PlayoutFact::Finished { segment } => {
+                    if self.playing == (Playing::Announcement { leg, segment }) {
+                        self.announced(leg, turn);
+                    }
+                }
+            }
+        }
+        self.notice_drained(turn);
+    }
+
+    fn note_audio(&mut self, leg: LegId, turn: &mut Turn<'_>) {
+        let Some(media) = self.media(leg) else { return };
+        if media.first_audio == FirstAudio::Awaited {
+            media.first_audio = FirstAudio::Told;
+            turn.facts.push_back(VoiceFact::FirstAudio { leg });
+        }
+    }
+
+    fn announced(&mut self, leg: LegId, turn: &mut Turn<'_>) {
+        self.playing = Playing::Engine;
+        turn.facts.push_back(VoiceFact::Announced { leg });
+    }
+
+    fn notice_drained(&mut self, turn: &mut Turn<'_>) {
+        if self.playing != Playing::Rest {
+            return;
+        }
+        if self.media(FIRST_LEG).is_none_or(|media| media.session.playout().buffered_ms() == 0) {
+            self.playing = Playing::Nothing;
+            turn.facts.push_back(VoiceFact::Drained);
+        }
+    }
+}
+
+impl Leg {
+    fn summary(&self, now: Instant) -> LegSummary {
+        let LegId(leg) = self.id;
+        let Some(media) = &self.media else { return LegSummary { leg, ..LegSummary::default() } };
+        let statistics = media.session.statistics(now);
+        let heard = statistics.received > 0;
+        LegSummary {
+            leg,
+            frames_up: statistics.frames_up,
+            frames_down: statistics.sent,
+            jitter_ms: heard.then_some(statistics.jitter_ms),
+            loss_pct: heard.then_some(statistics.loss_pct),
+            rtt_ms: statistics.rtt_ms,
+        }
+    }
+}
+
+impl LegMedia {
+    fn new(now: Instant, session: Session, agreed: &Negotiated) -> Self {
+        Self {
+            session,
+            format: agreed.codec.format(),
+            began: now,
+            gap: false,
+            position: None,
+            first_audio: FirstAudio::Awaited,
+        }
+    }
+}
+
+fn heard<'a>(leg: LegId, format: AudioFormat, began: Instant, gap: bool, frame: &UpFrame<'a>) -> Heard<'a> {
+    Heard {
+        leg,
+        format,
+        payload: frame.payload,
+        media_time: frame.media_time,
+        captured: began + frame.capture,
+        discontinuity: frame.discontinuity || gap,
+    }
+}
