@@ -5,6 +5,8 @@ pub mod call;
 pub mod commands;
 pub mod config;
 pub mod crypto;
+pub mod daemon;
+pub mod lab;
 pub mod net;
 pub mod spelling;
 pub mod store;

@@ -18,7 +18,7 @@ use callingedge::worker::{EngineWatch, WorkerConfig};
 use media::Digit;
 use serde_json::json;
 use tungstenite::Message;
-use voice_rig::{FakeEngine, LOOPBACK, PATIENCE, Rig, call, config, speech};
+use voice_rig::{FakeEngine, LOOPBACK, PATIENCE, Rig, SILENCE, call, config, speech};
 
 #[test]
 fn audio_passes_both_ways_bit_by_bit_in_each_dialect() {
@@ -341,7 +341,7 @@ fn ports_rest_after_a_call_and_a_port_of_somebody_else_is_passed_over() {
     assert_eq!(rig.open(call(1)), first + 2, "{first} has its RTCP port taken");
     assert_eq!(rig.open(call(2)), first + 4);
     rig.close(call(1));
-    rig.order(call(3), VoiceOrder::Open { leg: FIRST_LEG, address: LOOPBACK });
+    rig.order(call(3), VoiceOrder::Open { leg: FIRST_LEG, address: LOOPBACK, inactivity: SILENCE });
     let refused = rig.until(call(3), |fact| match fact {
         VoiceFact::NotOpened { error, .. } => Some(error.clone()),
         VoiceFact::Opened { port, .. } => panic!("{port} was reused after {:?}", began.elapsed()),
@@ -349,7 +349,7 @@ fn ports_rest_after_a_call_and_a_port_of_somebody_else_is_passed_over() {
     });
     assert_eq!(refused, "no RTP port is free");
     loop {
-        rig.order(call(3), VoiceOrder::Open { leg: FIRST_LEG, address: LOOPBACK });
+        rig.order(call(3), VoiceOrder::Open { leg: FIRST_LEG, address: LOOPBACK, inactivity: SILENCE });
         let opened = rig.until(call(3), |fact| match fact {
             VoiceFact::Opened { port, .. } => Some(Some(*port)),
             VoiceFact::NotOpened { .. } => Some(None),

@@ -216,6 +216,12 @@ impl Exchange {
         self.settle(now);
     }
 
+    /// [`Self::drain`] without patience: what runs is ended now.
+    pub fn stop(&mut self, now: Instant) {
+        self.draining = Some(Drain { give_up: now, forced: false, told: false });
+        self.settle(now);
+    }
+
     /// The earliest deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.deadlines.first().map(|(at, _)| *at);

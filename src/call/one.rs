@@ -135,7 +135,8 @@ impl Call {
         hands: &mut Hands<'_>,
     ) -> Self {
         let id = story.view().call_id;
-        hands.outputs.voice(id, VoiceOrder::Open { leg: FIRST_LEG, address: hands.settings.media_address });
+        let (address, inactivity) = (hands.settings.media_bind, provider.trunk.media_timeout);
+        hands.outputs.voice(id, VoiceOrder::Open { leg: FIRST_LEG, address, inactivity });
         let max_duration = provider.trunk.max_duration;
         let ring_timeout = provider.trunk.ring_timeout;
         Self {

@@ -19,6 +19,8 @@ pub struct Settings {
     pub sip_host: String,
     /// Address written into session descriptions.
     pub media_address: IpAddr,
+    /// Local address of the RTP sockets; may be a wildcard.
+    pub media_bind: IpAddr,
     /// Calls at once, over all tenants.
     pub max_calls: usize,
     /// Records that may wait for the disk before new calls are refused.
@@ -33,6 +35,16 @@ pub struct Settings {
     pub providers: BTreeMap<ProviderKey, Arc<Provider>>,
     /// Engines by name.
     pub engines: BTreeMap<EngineName, Arc<Engine>>,
+}
+
+impl Settings {
+    /// Whether a stream of this source is worth an ear: a provider's, or anyone's where strangers get an answer.
+    pub fn admits(&self, source: IpAddr) -> bool {
+        match self.unknown_sources {
+            UnknownSources::Drop => super::admission::is_known(self, source),
+            UnknownSources::Refuse => true,
+        }
+    }
 }
 
 /// What a request from an address that no provider claims gets.

@@ -15,8 +15,10 @@ pub enum VoiceOrder {
     Open {
         /// The leg.
         leg: LegId,
-        /// Local address of the media (the shell may bind a wildcard).
+        /// Local address of its sockets; may be a wildcard.
         address: IpAddr,
+        /// How long no RTP may come before [`VoiceFact::Inactive`].
+        inactivity: Duration,
     },
     /// What was agreed with the far end, first or anew.
     Negotiated {

@@ -257,6 +257,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let settings = Settings {
         sip_host: host(sip.advertise.unwrap_or(media.advertise)),
         media_address: media.advertise,
+        media_bind: media.address,
         max_calls: max_calls as usize,
         max_unsaved: max_unsaved.into(),
         unknown_sources,

@@ -446,7 +446,9 @@ impl Shared {
             scratch: &mut self.scratch,
         };
         match order {
-            VoiceOrder::Open { leg, address } => return self.open(now, call, leg, address),
+            VoiceOrder::Open { leg, address, inactivity } => {
+                return self.open(now, call, leg, address, inactivity);
+            }
             VoiceOrder::Negotiated { leg, media } => {
                 let seed = self.chance.next_u64();
                 call.voice.negotiated(now, SystemTime::now(), seed, leg, &media, &mut turn);
@@ -470,7 +472,7 @@ impl Shared {
         self.speak(now, call);
     }
 
-    fn open(&mut self, now: Instant, call: &mut Call, leg: LegId, address: IpAddr) {
+    fn open(&mut self, now: Instant, call: &mut Call, leg: LegId, address: IpAddr, inactivity: Duration) {
         if let Some(known) = call.leg(leg) {
             call.facts.push_back(VoiceFact::Opened { leg, port: known.sockets.port });
             return;
@@ -481,7 +483,7 @@ impl Shared {
         call.facts.push_back(match opened {
             Ok(sockets) => {
                 let port = sockets.port;
-                call.voice.open(leg);
+                call.voice.open(leg, inactivity);
                 call.legs.push(Leg { id: leg, sockets, seat: None });
                 self.rtp_sockets += 1;
                 VoiceFact::Opened { leg, port }
@@ -673,7 +675,11 @@ mod tests {
         let (faulty, sound) = (call(1), call(2));
         for id in [faulty, sound] {
             let key = worker.key_of(id);
-            let open = VoiceOrder::Open { leg: FIRST_LEG, address: [127, 0, 0, 1].into() };
+            let open = VoiceOrder::Open {
+                leg: FIRST_LEG,
+                address: [127, 0, 0, 1].into(),
+                inactivity: Duration::from_secs(30),
+            };
             worker.turn(key, |call, shared| shared.obey(Instant::now(), call, open));
         }
         while facts.try_recv().is_ok() {}

@@ -40,19 +40,13 @@ const FACTS_KEPT: usize = 256;
 pub struct VoiceConfig {
     /// How long a gap in a leg's RTP waits for what is missing.
     pub reorder_wait: Duration,
-    /// How long no RTP may come before it is told.
-    pub inactivity: Duration,
     /// How much audio of an engine may wait.
     pub playout_limit: Duration,
 }
 
 impl Default for VoiceConfig {
     fn default() -> Self {
-        Self {
-            reorder_wait: Duration::from_millis(60),
-            inactivity: Duration::from_secs(30),
-            playout_limit: Duration::from_secs(600),
-        }
+        Self { reorder_wait: Duration::from_millis(60), playout_limit: Duration::from_secs(600) }
     }
 }
 
@@ -85,6 +79,7 @@ pub struct Voice {
 #[derive(Debug)]
 struct Leg {
     id: LegId,
+    inactivity: Duration,
     media: Option<LegMedia>,
 }
 
@@ -141,9 +136,10 @@ impl Voice {
     }
 
     /// A leg whose media is not agreed yet.
-    pub fn open(&mut self, leg: LegId) {
+    /// When no RTP comes for `inactivity`, it is told.
+    pub fn open(&mut self, leg: LegId, inactivity: Duration) {
         if !self.legs.iter().any(|known| known.id == leg) {
-            self.legs.push(Leg { id: leg, media: None });
+            self.legs.push(Leg { id: leg, inactivity, media: None });
         }
     }
 
@@ -157,7 +153,6 @@ impl Voice {
         agreed: &Negotiated,
         turn: &mut Turn<'_>,
     ) {
-        self.open(leg);
         let Some(known) = self.legs.iter_mut().find(|known| known.id == leg) else { return };
         match &mut known.media {
             Some(media) => {
@@ -167,7 +162,7 @@ impl Voice {
             None => {
                 let config = SessionConfig {
                     reorder_wait: self.config.reorder_wait,
-                    inactivity: self.config.inactivity,
+                    inactivity: known.inactivity,
                     playout_limit: self.config.playout_limit,
                     wall,
                     ..SessionConfig::from_seed(seed)

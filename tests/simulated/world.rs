@@ -788,6 +788,7 @@ fn settings() -> Arc<Settings> {
     Arc::new(Settings {
         sip_host: "10.0.0.1".into(),
         media_address: "10.0.0.1".parse().unwrap(),
+        media_bind: "10.0.0.1".parse().unwrap(),
         max_calls: 1000,
         max_unsaved: 10_000,
         unknown_sources: UnknownSources::Drop,

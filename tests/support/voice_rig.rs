@@ -25,6 +25,8 @@ use tungstenite::{Message, WebSocket};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// How long no packet may come.
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// Workers and what they say.
 pub(crate) struct Rig {
@@ -77,7 +79,7 @@ impl Rig {
     }
 
     pub(crate) fn open(&mut self, call: CallId) -> u16 {
-        self.order(call, VoiceOrder::Open { leg: FIRST_LEG, address: LOOPBACK });
+        self.order(call, VoiceOrder::Open { leg: FIRST_LEG, address: LOOPBACK, inactivity: SILENCE });
         self.until(call, |fact| match fact {
             VoiceFact::Opened { port, .. } => Some(*port),
             VoiceFact::NotOpened { error, .. } => panic!("{error}"),
