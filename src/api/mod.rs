@@ -36,11 +36,11 @@ use tokio::sync::{Semaphore, watch};
 
 pub use commands::{Commands, Order, Unanswered};
 pub use openapi::document;
+pub use operations::MetricsAccess;
 pub use problem::{Code, Problem};
 pub use serve::{Serving, serve};
 
 use crate::call::{CallTable, Health, ProviderKey, Settings};
-use crate::config::MetricsAccess;
 use crate::store::Store;
 
 /// Where the daemon is between its start and its end.

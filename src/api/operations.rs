@@ -10,10 +10,20 @@ use super::auth::{Administer, Allowed};
 use super::problem::Problem;
 use super::serve::Peer;
 use super::{Api, Phase};
-use crate::config::MetricsAccess;
 
 /// Headers by which a proxy shows itself: who comes through one only looks as if on this machine.
 const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Whoever connects from this machine and does not come through a proxy; others with a token of scope `admin`.
+    Loopback,
+    /// Only with a token of scope `admin`.
+    Token,
+    /// Everyone.
+    Open,
+}
 
 /// Whether new calls may be sent here.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -13,7 +13,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::mistake::Problem;
 use super::section::Section;
 use super::surroundings::{SecretsAre, Surroundings};
-use super::{Http, Listen, Log, LogFormat, Media, MetricsAccess, Secret, Sip, Store};
+use super::{Http, Listen, Log, LogFormat, Media, Secret, Sip, Store};
+use crate::api::MetricsAccess;
 use crate::call::UnknownSources;
 use crate::webhook::{NetworkPolicy, WebhookSettings};
 

@@ -31,6 +31,7 @@ pub use example::{EXAMPLE, EXAMPLE_FILE};
 pub use mistake::{Mistake, Problem};
 pub use surroundings::{Secret, SecretsAre, Surroundings};
 
+use crate::api::MetricsAccess;
 use crate::call::Settings;
 use crate::webhook::WebhookSettings;
 use section::{Report, Section};
@@ -104,17 +105,6 @@ pub struct Http {
     pub max_connections: usize,
     /// Readers of `/api/events` at once; further ones get 429.
     pub max_event_streams: usize,
-}
-
-/// Who may read `/metrics`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricsAccess {
-    /// Whoever connects from this machine and does not come through a proxy; others with a token of scope `admin`.
-    Loopback,
-    /// Only with a token of scope `admin`.
-    Token,
-    /// Everyone.
-    Open,
 }
 
 /// `[store]`.

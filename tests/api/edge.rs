@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
-use callingedge::api::{Api, Commands, Order, Phase, ProviderHealth};
+use callingedge::api::{Api, Commands, MetricsAccess, Order, Phase, ProviderHealth};
 use callingedge::call::{
     Answer, CallId, CallRecord, CallTable, CallView, Command, CommandError, Context, Direction, EventId,
     EventKind, EventRecord, Health, Idempotency, Latency, Layer, Milestone, Mode, ProviderKey, Quality,
     Record, RecordNumber, SipPart, Status, TenantId, Timestamp,
 };
-use callingedge::config::{Config, MetricsAccess, SecretsAre, Surroundings};
+use callingedge::config::{Config, SecretsAre, Surroundings};
 use callingedge::store::{Location, Scope, Store, StoreOptions};
 use http_body_util::BodyExt;
 use rand::SeedableRng;
