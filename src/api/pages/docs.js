@@ -41,10 +41,15 @@ function showOperation(api, method, path, operation) {
     element("span", method.toUpperCase(), `badge ${method}`),
     " ",
     element("code", path),
-    ` – ${operation.summary}`,
+    " – ",
+    ...rich(operation.summary),
   );
   box.append(summary);
-  if (operation.description) box.append(element("p", operation.description));
+  if (operation.description) {
+    const description = document.createElement("p");
+    description.append(...rich(operation.description));
+    box.append(description);
+  }
   const scopes = (operation.security || []).flatMap((one) => one.bearer || []);
   if (scopes.length) box.append(element("p", `Scope: ${scopes.join(", ")}`));
   box.append(tryForm(api, method, path, operation), responses(api, operation));
@@ -159,6 +164,11 @@ function sample(api, schema) {
 function resolve(api, value) {
   if (!value.$ref) return value;
   return value.$ref.slice(2).split("/").reduce((part, name) => part[name], api);
+}
+
+/** Text whose parts between back-quotes are code. */
+function rich(text) {
+  return text.split("`").map((part, index) => (index % 2 ? element("code", part) : part));
 }
 
 function element(name, text, classes) {

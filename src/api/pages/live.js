@@ -194,7 +194,6 @@ async function showTimeline(id, move) {
     });
     document.querySelector("#timeline tbody").replaceChildren(...rows);
     at("timeline-call").textContent = id;
-    at("timeline").hidden = false;
     for (const row of document.querySelectorAll("#calls tbody tr")) {
       row.setAttribute("aria-selected", String(row.dataset.call === id));
     }
