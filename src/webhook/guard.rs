@@ -5,6 +5,7 @@
 //! name that resolves differently a moment later gains nothing. Ranges are those of the IANA special-purpose registries
 //! (RFC 6890, RFC 8190); IPv6 outside of 2000::/3 is refused as a whole. An IPv6 address that carries an IPv4 address is
 //! judged by that one.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -9,6 +9,7 @@
 //!
 //! Memory is bounded: [`RECEIVERS`] queues of a window each. When there are more receivers, one that is paused makes room;
 //! when none is, the newcomer waits on disk for the next scan.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};

@@ -23,6 +23,7 @@
 //! - Attempts of one event are [`FIRST_RETRY`] apart, then twice that, at most [`LONGEST_RETRY`], each by up to a
 //!   quarter more or less; a `Retry-After` that is longer counts. The last attempt is [`GIVE_UP`] after the event.
 //! - While the receiver is paused nothing is tried, and what runs out of time is given up without a further attempt.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! The URL of a receiver. Pure.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::str::FromStr;
 

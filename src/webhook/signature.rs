@@ -5,6 +5,7 @@
 //!   keyed with what follows `whsec_` base64-decoded; a secret without that prefix is taken as it is.
 //!
 //! While a secret is rotated each header carries both signatures, the newer one first.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

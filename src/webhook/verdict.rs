@@ -1,4 +1,5 @@
 //! What the answer to a POST means, and what to call a failure. Pure.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::time::Duration;
 
