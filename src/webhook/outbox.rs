@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 use super::queue::{Limits, Queue, WINDOW};
 use super::verdict::Verdict;
 use crate::call::{Timestamp, WallClock};
-use crate::store::{DeliveryId, OutboxChange, ReceiverId, Settled, WaitingPage};
+use crate::store::{DeliveryId, OutboxChange, ReceiverId, Settled, Step, WaitingPage};
 
 /// Queues in memory.
 const RECEIVERS: usize = 8_192;
@@ -75,6 +75,8 @@ pub struct Outbox {
     busy: BTreeMap<u64, ReceiverId>,
     next_ticket: u64,
     wakes: BTreeSet<(Instant, ReceiverId)>,
+    /// Receivers that may be forgotten for others, by the end of their pause.
+    paused: BTreeSet<(Instant, ReceiverId)>,
     outputs: VecDeque<Output>,
     in_flight: usize,
     scan: Scan,
@@ -87,8 +89,9 @@ pub struct Outbox {
 struct Slot {
     queue: Queue,
     place: Option<Place>,
-    /// Its entry in `wakes`.
+    /// Its entry in `wakes`, and in `paused`.
     wake: Option<Instant>,
+    paused: Option<Instant>,
 }
 
 /// A place in one of the two lines.
@@ -121,6 +124,7 @@ impl Outbox {
             busy: BTreeMap::new(),
             next_ticket: 0,
             wakes: BTreeSet::new(),
+            paused: BTreeSet::new(),
             outputs: VecDeque::new(),
             in_flight: 0,
             scan: Scan::Complete,
@@ -211,9 +215,9 @@ impl Outbox {
     }
 
     /// What was settled is on disk.
-    pub fn handle_settled(&mut self, now: Instant, receiver: ReceiverId, delivery: DeliveryId) {
+    pub fn handle_settled(&mut self, now: Instant, receiver: ReceiverId, delivery: DeliveryId, step: Step) {
         if let Some(slot) = self.queues.get_mut(&receiver) {
-            slot.queue.handle_settled(delivery);
+            slot.queue.handle_settled(delivery, step);
         }
         self.touch(now, receiver);
         self.start(now);
@@ -268,7 +272,7 @@ impl Outbox {
         if let Some(slot) = self.queues.get_mut(&receiver) {
             slot.queue.handle_news();
         } else if self.queues.len() < RECEIVERS || self.evict() {
-            self.queues.insert(receiver, Slot { queue: Queue::new(), place: None, wake: None });
+            self.queues.insert(receiver, Slot { queue: Queue::new(), place: None, wake: None, paused: None });
         } else {
             self.leave_out(now);
         }
@@ -277,9 +281,7 @@ impl Outbox {
 
     /// Forgets the receiver that is paused for longest; it is found again by a later scan.
     fn evict(&mut self) -> bool {
-        let paused =
-            self.queues.iter().filter_map(|(receiver, slot)| Some((slot.queue.evictable()?, *receiver)));
-        let Some((until, receiver)) = paused.max() else { return false };
+        let Some((until, receiver)) = self.paused.last().copied() else { return false };
         self.forget(receiver);
         self.leave_out(until);
         true
@@ -314,13 +316,8 @@ impl Outbox {
             let limit = u32::try_from(WINDOW).unwrap_or(u32::MAX);
             self.outputs.push_back(Output::Load { receiver, due: self.clock.timestamp(now), limit });
         }
-        let wake = slot.queue.next_wake(now);
-        if slot.wake != wake {
-            self.wakes.extend(wake.map(|at| (at, receiver)));
-            if let Some(earlier) = std::mem::replace(&mut slot.wake, wake) {
-                self.wakes.remove(&(earlier, receiver));
-            }
-        }
+        replace(&mut self.wakes, receiver, &mut slot.wake, slot.queue.next_wake(now));
+        replace(&mut self.paused, receiver, &mut slot.paused, slot.queue.evictable());
         let idle = slot.queue.in_flight() == 0;
         match slot.place {
             None => self.join_line(receiver),
@@ -356,8 +353,9 @@ impl Outbox {
 
     fn forget(&mut self, receiver: ReceiverId) {
         self.leave_line(receiver);
-        if let Some(at) = self.queues.remove(&receiver).and_then(|slot| slot.wake) {
-            self.wakes.remove(&(at, receiver));
+        if let Some(mut slot) = self.queues.remove(&receiver) {
+            replace(&mut self.wakes, receiver, &mut slot.wake, None);
+            replace(&mut self.paused, receiver, &mut slot.paused, None);
         }
     }
 
@@ -376,4 +374,20 @@ impl Outbox {
             }
         }
     }
+}
+
+/// Keeps a receiver's entry in an index in step with what it is by now.
+fn replace(
+    index: &mut BTreeSet<(Instant, ReceiverId)>,
+    receiver: ReceiverId,
+    known: &mut Option<Instant>,
+    at: Option<Instant>,
+) {
+    if *known == at {
+        return;
+    }
+    if let Some(earlier) = std::mem::replace(known, at) {
+        index.remove(&(earlier, receiver));
+    }
+    index.extend(at.map(|at| (at, receiver)));
 }

@@ -25,7 +25,7 @@
 //! - While the receiver is paused nothing is tried, and what runs out of time is given up without a further attempt.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -169,6 +169,8 @@ impl Queue {
         let wants = more && self.entries.len() <= WINDOW / 2;
         if wants {
             self.reading = Reading::UnderWay { news: false };
+            // The page will have it. What is parked from here on may not be on the page.
+            self.parked_due = self.parked_due.filter(|due| *due > now);
         }
         wants
     }
@@ -189,10 +191,8 @@ impl Queue {
             }
         }
         self.entries.retain(|_, entry| entry.stage != Stage::Settled);
-        // What was parked while the page was read is not in it.
-        let parked_since = self.parked_due.filter(|due| *due > now);
         let on_page = page.next_due.map(|due| moment(now, clock, due));
-        self.parked_due = [parked_since, on_page].into_iter().flatten().min();
+        self.parked_due = [self.parked_due, on_page].into_iter().flatten().min();
         self.reading = if news || page.more || left_out {
             Reading::More { not_before: None }
         } else {
@@ -241,8 +241,9 @@ impl Queue {
         let delivery = match &self.state {
             State::Open { .. } if self.in_flight < limits.per_receiver.max(1) => self.ready(now).next()?,
             State::Paused { until, pause, .. } if *until <= now => {
-                // One that was never tried says more about the receiver than one that has failed.
-                let fresh = self.ready(now).find(|delivery| self.entries[delivery].attempts == 0);
+                // One that was never tried says more about the receiver than one that has failed, and the newest of
+                // them is the least likely to share the fate of the others.
+                let fresh = self.ready(now).filter(|delivery| self.entries[delivery].attempts == 0).last();
                 let probe = fresh.or_else(|| self.ready(now).next())?;
                 self.state = State::Probing { probe, pause: *pause };
                 probe
@@ -256,19 +257,19 @@ impl Queue {
 
     /// Those that are due and need not wait for another of their call.
     fn ready(&self, now: Instant) -> impl Iterator<Item = DeliveryId> {
-        let mut held: HashSet<CallId> = HashSet::new();
+        // The first event of each call that others wait for; an earlier sending of the same event is none.
+        let mut holds: HashMap<CallId, i64> = HashMap::new();
         self.entries.iter().filter_map(move |(delivery, entry)| {
-            let overtaken = entry.overtake.is_some_and(|at| at <= now);
             let (pending, due) = match entry.stage {
                 Stage::Due { at } => (true, at <= now),
                 Stage::InFlight => (true, false),
                 Stage::Settling { .. } | Stage::Settled => (false, false),
             };
-            let ready = due && !held.contains(&entry.event.call);
-            if pending && !overtaken {
-                held.insert(entry.event.call);
+            let held = holds.get(&entry.event.call).is_some_and(|first| *first != delivery.number);
+            if pending && entry.overtake.is_none_or(|at| at > now) {
+                holds.entry(entry.event.call).or_insert(delivery.number);
             }
-            ready.then_some(*delivery)
+            (due && !held).then_some(*delivery)
         })
     }
 
@@ -361,9 +362,13 @@ impl Queue {
     }
 
     /// What was settled is on disk.
-    pub(super) fn handle_settled(&mut self, delivery: DeliveryId) {
+    pub(super) fn handle_settled(&mut self, delivery: DeliveryId, step: Step) {
+        match step {
+            Step::Delivered | Step::GivenUp | Step::Parked { .. } => {}
+            // Only noted: the delivery goes on, and may by now be settling for good.
+            Step::Failed { .. } => return,
+        }
         let Some(entry) = self.entries.get_mut(&delivery) else { return };
-        // An attempt that failed was written down too, but the delivery itself goes on.
         let Stage::Settling { parked } = entry.stage else { return };
         self.settling -= 1;
         self.parked_due = [self.parked_due, parked].into_iter().flatten().min();

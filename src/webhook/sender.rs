@@ -87,7 +87,7 @@ enum Done {
     Scanned(Result<Vec<ReceiverId>, StoreError>),
     Loaded(ReceiverId, Result<WaitingPage, StoreError>),
     Posted(ReceiverId, DeliveryId, Verdict),
-    Settled(Vec<(ReceiverId, DeliveryId)>),
+    Settled(Vec<(ReceiverId, DeliveryId, Step)>),
     Counted(Result<Backlog, StoreError>),
 }
 
@@ -146,7 +146,8 @@ impl Sender {
         if settled.is_empty() {
             return;
         }
-        let names = settled.iter().map(|(receiver, settled)| (*receiver, settled.delivery)).collect();
+        let names =
+            settled.iter().map(|(receiver, settled)| (*receiver, settled.delivery, settled.step)).collect();
         for (_, settled) in &settled {
             match settled.step {
                 Step::Delivered => counter!("callingedge_webhook_deliveries_total", "outcome" => "delivered"),
@@ -182,8 +183,8 @@ impl Sender {
                 self.outbox.handle_verdict(now(), receiver, delivery, &verdict);
             }
             Some(Done::Settled(names)) => {
-                for (receiver, delivery) in names {
-                    self.outbox.handle_settled(now(), receiver, delivery);
+                for (receiver, delivery, step) in names {
+                    self.outbox.handle_settled(now(), receiver, delivery, step);
                 }
             }
             Some(Done::Counted(Ok(backlog))) => {
