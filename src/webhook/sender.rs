@@ -79,6 +79,8 @@ struct Sender {
     client: HttpClient,
     outbox: Outbox,
     tasks: JoinSet<Done>,
+    /// Settlements that are not on disk yet.
+    settling: usize,
     clock: WallClock,
 }
 
@@ -99,6 +101,7 @@ impl Sender {
             outbox: Outbox::new(settings.limits, clock, seed),
             settings: Arc::new(settings),
             tasks: JoinSet::new(),
+            settling: 0,
             store,
             clock,
         }
@@ -156,6 +159,7 @@ impl Sender {
             }
             .increment(1);
         }
+        self.settling += 1;
         let on_disk = self.store.settle(settled.into_iter().map(|(_, settled)| settled).collect());
         self.tasks.spawn(async move {
             // A closed store will not say; then the next start finds them pending and sends them once more.
@@ -183,6 +187,7 @@ impl Sender {
                 self.outbox.handle_verdict(now(), receiver, delivery, &verdict);
             }
             Some(Done::Settled(names)) => {
+                self.settling -= 1;
                 for (receiver, delivery, step) in names {
                     self.outbox.handle_settled(now(), receiver, delivery, step);
                 }
@@ -217,7 +222,7 @@ impl Sender {
     /// Lets what is under way finish and writes it down; begins nothing.
     async fn stop(mut self) {
         let deadline = Instant::now() + FAREWELL;
-        while self.outbox.in_flight() > 0 {
+        while self.outbox.in_flight() > 0 || self.settling > 0 {
             let Ok(Some(done)) = timeout_at(deadline, self.tasks.join_next()).await else { break };
             self.finish(done.ok());
             let mut settled = Vec::new();
