@@ -72,8 +72,8 @@ pub(super) fn calls(
 
 /// Every call that was not over when the process ended, whoever's it is.
 pub(super) fn open_calls(connection: &Connection) -> Result<Vec<CallRecord>, StoreError> {
-    let mut statement =
-        connection.prepare("SELECT json, id FROM call WHERE status <> 'ended' ORDER BY id")?;
+    let mut statement = connection
+        .prepare("SELECT json, id FROM call INDEXED BY call_open WHERE status <> 'ended' ORDER BY id")?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
