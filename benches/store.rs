@@ -1,6 +1,7 @@
 //! How fast events become durable, and what a bearer token's check costs. Budget on a disk with 4 ms for an `fsync`:
 //! 1,000 events with their calls and deliveries in 200 ms; a check 100 µs.
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,20 +20,22 @@ fn group_commit(bench: &mut Criterion) {
     let location = Location::File(folder.join("edge.db"));
     let (store, _) = Store::open(location, &StoreOptions::default()).expect("a new file");
     let mut durable = store.durable();
-    let mut next = 0;
+    let next = Cell::new(0);
     let mut group = bench.benchmark_group("store");
     group.sample_size(20);
     for size in [1_u64, 50, 1_000] {
         group.throughput(Throughput::Elements(size));
         group.bench_function(format!("commit/{size}"), |b| {
             b.iter_batched(
-                || (0..size).map(|n| event(next + n)).collect::<Vec<_>>(),
+                || (0..size).map(|n| event(next.get() + n)).collect::<Vec<_>>(),
                 |events| {
                     for event in events {
-                        next += 1;
-                        store.keep(RecordNumber(next), event);
+                        next.set(next.get() + 1);
+                        store.keep(RecordNumber(next.get()), event);
                     }
-                    runtime.block_on(durable.wait_for(|durable| durable.0 >= next)).expect("it is open");
+                    runtime
+                        .block_on(durable.wait_for(|durable| durable.0 >= next.get()))
+                        .expect("it is open");
                 },
                 criterion::BatchSize::PerIteration,
             );

@@ -310,17 +310,17 @@ fn a_given_up_event_that_is_replayed_has_24_hours_again() {
 
 /// More receivers than fit in memory, all dead: one that works is served all the same.
 #[test]
-fn ten_thousand_dead_receivers_do_not_keep_a_new_one_from_its_events() {
+fn more_dead_receivers_than_memory_holds_do_not_keep_a_new_one_from_its_events() {
     let mut world = World::new(|attempt, _| match attempt.receiver {
         0 => (Duration::ZERO, ok(attempt)),
         _ => (Duration::ZERO, Failure::Connect("refused".into()).into()),
     });
-    for receiver in 1..=9_000 {
-        for n in 0..6 {
+    for receiver in 1..=8_400 {
+        for n in 0..5 {
             world.tell(receiver, receiver * 10 + n, 1);
         }
     }
-    world.run_for(5 * MINUTE);
+    world.run_for(MINUTE);
     assert!(world.outbox.receivers() <= 8_192);
 
     world.tell(0, 0, 1);
@@ -333,7 +333,7 @@ fn ten_thousand_dead_receivers_do_not_keep_a_new_one_from_its_events() {
 /// once it was acknowledged, and never before an earlier one of its call that has been failing for less than a minute.
 #[test]
 fn the_rules_hold_for_any_weather() {
-    for seed in 0..30 {
+    for seed in 0..12 {
         let mut weather = SmallRng::seed_from_u64(seed);
         let bad: Vec<f64> = (0..6).map(|_| [0.0, 0.05, 0.5, 1.0][weather.random_range(0..4)]).collect();
         let mut world = World::new(move |attempt, chance| {
@@ -343,7 +343,7 @@ fn the_rules_hold_for_any_weather() {
         });
         world.chance = SmallRng::seed_from_u64(seed);
         world.disk = Duration::from_millis(weather.random_range(0..3_000));
-        for n in 0..400 {
+        for n in 0..300 {
             let call = n % 60;
             world.tell(call % 6, call, u32::try_from(n / 60 + 1).unwrap());
             world.run_for(Duration::from_millis(weather.random_range(0..500)));
