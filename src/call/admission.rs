@@ -82,7 +82,8 @@ pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> 
     found.next().ok_or(Refusal::NoRoute)
 }
 
-fn claims(provider: &Provider, source: IpAddr) -> bool {
+/// Whether this provider's requests come from `source`.
+pub(super) fn claims(provider: &Provider, source: IpAddr) -> bool {
     let source = source.to_canonical();
     provider.trunk.peers.iter().any(|network| network.contains(&source))
         || provider.trunk.target.is_some_and(|target| target.address.ip().to_canonical() == source)

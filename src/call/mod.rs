@@ -20,7 +20,6 @@ mod one;
 mod outbound;
 mod output;
 mod outputs;
-mod probe;
 mod record;
 mod settings;
 mod table;

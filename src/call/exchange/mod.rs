@@ -7,8 +7,11 @@
 //! ```
 //! Pure: shells bring the inputs and carry out [`Output`]s, in order, before the next input.
 
+mod commands;
+mod probes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,28 +19,26 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::admission::{self, Census, Refusal};
-use super::clock::WallClock;
-use super::command::{Answer, Command, CommandError, PlaceCall, TransferCall, WrapUp};
-use super::ids::{CallId, ProviderKey, RequestId, TenantId};
-use super::inbound::Arrival;
-use super::number;
-use super::one::{Call, Hands};
-use super::outbound::Placement;
-use super::output::{Health, Output};
-use super::outputs::Outputs;
-use super::probe::Probe;
-use super::record::{CallRecord, Idempotency, Record, RecordNumber};
-use super::settings::{Provider, Settings, UnknownSources};
-use super::telling;
-use super::voice::VoiceFact;
+use probes::Probe;
+
+use crate::call::admission::{self, Census, Refusal};
+use crate::call::clock::WallClock;
+use crate::call::command::{Answer, Command};
+use crate::call::ids::{CallId, ProviderKey, RequestId, TenantId};
+use crate::call::inbound::Arrival;
+use crate::call::number;
+use crate::call::one::{Call, Hands};
+use crate::call::output::Output;
+use crate::call::outputs::Outputs;
+use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
+use crate::call::settings::{Provider, Settings, UnknownSources};
+use crate::call::telling;
+use crate::call::voice::VoiceFact;
 
 /// How long an ended call may still be wrapped up.
 const WRAP_UP: Duration = Duration::from_secs(3600);
 /// Ended calls that may still be wrapped up; beyond, the oldest are let go.
 const WRAP_UP_MAX: usize = 10_000;
-/// How long an `Idempotency-Key` is honoured (CONTRACT §1).
-const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 
 /// What the exchange counts, for metrics and leak checks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,6 +71,8 @@ pub struct Exchange {
     dialogs: HashMap<sip::DialogId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
     census: Census,
+    /// Providers as they were before the last change of settings, as far as calls ran over them.
+    retired: Vec<Arc<Provider>>,
     probes: BTreeMap<ProviderKey, Probe>,
     ended: BTreeMap<CallId, (Instant, CallRecord)>,
     keys: HashMap<(TenantId, String), KnownKey>,
@@ -107,6 +110,7 @@ impl Exchange {
             dialogs: HashMap::new(),
             deadlines: BTreeSet::new(),
             census: Census::default(),
+            retired: Vec::new(),
             probes: BTreeMap::new(),
             ended: BTreeMap::new(),
             keys: HashMap::new(),
@@ -142,6 +146,8 @@ impl Exchange {
 
     /// Replaces the settings. Running calls keep what they began with.
     pub fn handle_settings(&mut self, now: Instant, settings: Arc<Settings>) {
+        let running = self.calls.values().map(|call| (call.provider.key.clone(), call.provider.clone()));
+        self.retired = running.collect::<BTreeMap<_, _>>().into_values().collect();
         self.settings = settings;
         self.start_probes(now);
     }
@@ -155,7 +161,7 @@ impl Exchange {
     pub fn handle_sip(&mut self, now: Instant, flow: sip::Flow, wire: Bytes) {
         // RFC 3261 §7.2: only a response begins so. Responses find their transaction or nobody.
         let is_response = wire.starts_with(b"SIP/");
-        if !is_response && !admission::is_known(&self.settings, flow.peer.ip()) {
+        if !is_response && !self.is_known(flow.peer.ip()) {
             self.tally.unknown += 1;
             match self.settings.unknown_sources {
                 UnknownSources::Drop => {}
@@ -355,6 +361,12 @@ impl Exchange {
         }
     }
 
+    /// A source of the settings, or of calls that began before the settings changed.
+    fn is_known(&self, source: IpAddr) -> bool {
+        admission::is_known(&self.settings, source)
+            || self.retired.iter().any(|provider| admission::claims(provider, source))
+    }
+
     fn respond(&mut self, now: Instant, id: sip::RequestId, status: sip::StatusCode) {
         self.endpoint.respond(now, id, status, Vec::new(), None);
     }
@@ -380,7 +392,7 @@ impl Exchange {
                 self.tally.refused += 1;
                 let (status, retry_after, text) = refusal.answer();
                 let mut headers: sip::Headers =
-                    vec![("Reason".into(), super::inbound::reason_header(status, text))];
+                    vec![("Reason".into(), crate::call::inbound::reason_header(status, text))];
                 headers.extend(retry_after.map(|seconds| ("Retry-After".into(), seconds.to_string())));
                 return self.endpoint.refuse(now, dialog, status, headers);
             }
@@ -416,132 +428,6 @@ impl Exchange {
         Ok(destination)
     }
 
-    fn place(
-        &mut self,
-        now: Instant,
-        tenant: &TenantId,
-        provider: &ProviderKey,
-        call: Box<PlaceCall>,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Answer, CommandError> {
-        let provider = self.provider(tenant, provider)?;
-        if let Some(idempotency) = &idempotency
-            && let Some(known) = self.keys.get(&(tenant.clone(), idempotency.key.clone()))
-        {
-            if known.fingerprint != idempotency.fingerprint {
-                return Err(CommandError::IdempotencyConflict);
-            }
-            return Ok(Answer::Placed(known.record.clone()));
-        }
-        if self.draining.is_some() {
-            return Err(CommandError::Draining);
-        }
-        if self.outputs.unsaved() > self.settings.max_unsaved {
-            return Err(CommandError::StoreBehind);
-        }
-        if provider.trunk.target.is_none() {
-            return Err(CommandError::ProviderInboundOnly);
-        }
-        let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
-        number::uri(&call.to, &provider.trunk)
-            .map_err(|error| CommandError::Invalid { field: "to", problem: error.to_string() })?;
-        self.census.admit(&self.settings, &provider).map_err(|scope| CommandError::LimitCalls { scope })?;
-        self.tally.placed += 1;
-        let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
-        let mode = call.mode.unwrap_or(provider.default_mode);
-        let webhook_url = self.receiver(call.webhook_url.clone(), &provider);
-        let placement = Placement { id, provider, engine, mode, call, idempotency, webhook_url };
-        let placed = Call::place(&mut self.hands(now), placement);
-        let record = placed.story.record();
-        self.calls.insert(id, placed);
-        self.note_deadline(id);
-        if let Some(idempotency) = record.idempotency.clone() {
-            self.remember_key(now, tenant.clone(), idempotency, record.clone());
-        }
-        Ok(Answer::Placed(record))
-    }
-
-    fn transfer(
-        &mut self,
-        now: Instant,
-        tenant: &TenantId,
-        provider: &ProviderKey,
-        ordered: TransferCall,
-    ) -> Result<Answer, CommandError> {
-        let id = self.call_of(tenant, Some(provider), ordered.call_id)?;
-        let outcome = self.with_call(now, id, |call, hands| call.transfer_ordered(hands, ordered));
-        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
-    }
-
-    fn send_dtmf(
-        &mut self,
-        now: Instant,
-        tenant: &TenantId,
-        call: CallId,
-        digits: &str,
-    ) -> Result<Answer, CommandError> {
-        let id = self.call_of(tenant, None, call)?;
-        let digits: Result<Vec<media::Digit>, _> = digits.chars().map(media::Digit::try_from).collect();
-        let digits =
-            digits.map_err(|error| CommandError::Invalid { field: "digits", problem: error.to_string() })?;
-        let outcome = self.with_call(now, id, |call, hands| call.send_dtmf(hands, digits));
-        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
-    }
-
-    /// Sets the disposition and ends the call; of an ended call only the record is completed.
-    fn wrap_up(
-        &mut self,
-        now: Instant,
-        tenant: &TenantId,
-        provider: &ProviderKey,
-        wrap_up: WrapUp,
-    ) -> Result<Answer, CommandError> {
-        let WrapUp { call_id, disposition, notes } = wrap_up;
-        if let Some((_, record)) = self.ended.get_mut(&call_id)
-            && record.tenant == *tenant
-            && record.view.provider == *provider
-        {
-            record.view.disposition = Some(disposition);
-            record.view.notes = notes;
-            let record = Arc::new(record.clone());
-            self.outputs.keep(Record::Call(record.clone()));
-            self.outputs.push(Output::Publish(record.clone()));
-            return Ok(Answer::WrappedUp(Box::new(record.view.clone())));
-        }
-        let id = self.call_of(tenant, Some(provider), call_id)?;
-        let view = self.with_call(now, id, |call, hands| call.wrap_up(hands, disposition, notes));
-        view.map(|view| Answer::WrappedUp(Box::new(view))).ok_or(CommandError::CallNotFound)
-    }
-
-    /// The live call, if it is this tenant's and this provider's.
-    fn call_of(
-        &self,
-        tenant: &TenantId,
-        provider: Option<&ProviderKey>,
-        id: CallId,
-    ) -> Result<CallId, CommandError> {
-        if let Some(provider) = provider {
-            self.provider(tenant, provider)?;
-        }
-        let is_theirs = |record: &CallRecord| {
-            record.tenant == *tenant && provider.is_none_or(|provider| record.view.provider == *provider)
-        };
-        if let Some(call) = self.calls.get(&id)
-            && is_theirs(call.story.kept())
-        {
-            return Ok(id);
-        }
-        match self.ended.get(&id) {
-            Some((_, record)) if is_theirs(record) => Err(CommandError::CallAlreadyEnded),
-            Some(_) | None => Err(CommandError::CallNotFound),
-        }
-    }
-
-    fn provider(&self, tenant: &TenantId, key: &ProviderKey) -> Result<Arc<Provider>, CommandError> {
-        let provider = self.settings.providers.get(key).filter(|provider| provider.tenant == *tenant);
-        provider.cloned().ok_or(CommandError::ProviderNotFound)
-    }
-
     fn receiver(&self, own: Option<String>, provider: &Provider) -> Option<String> {
         let tenant = || self.settings.tenants.get(&provider.tenant)?.webhook_url.clone();
         own.or_else(|| provider.webhook_url.clone()).or_else(tenant)
@@ -552,18 +438,6 @@ impl Exchange {
             Some(provider) => self.receiver(None, provider),
             None => self.settings.tenants.get(&record.tenant)?.webhook_url.clone(),
         }
-    }
-
-    fn remember_key(
-        &mut self,
-        now: Instant,
-        tenant: TenantId,
-        idempotency: Idempotency,
-        record: Arc<CallRecord>,
-    ) {
-        let Idempotency { key, fingerprint } = idempotency;
-        self.key_expiries.insert((now + IDEMPOTENCY, tenant.clone(), key.clone()));
-        self.keys.insert((tenant, key), KnownKey { fingerprint, record });
     }
 
     fn on_dialog(
@@ -644,67 +518,5 @@ impl Exchange {
             self.keys.remove(&(tenant.clone(), key.clone()));
             self.key_expiries.remove(&(at, tenant, key));
         }
-    }
-
-    fn start_probes(&mut self, now: Instant) {
-        let providers = &self.settings.providers;
-        self.probes.retain(|key, _| providers.contains_key(key));
-        for (key, provider) in providers {
-            self.probes.entry(key.clone()).or_insert_with(|| Probe::new(now, provider));
-        }
-        let keys: Vec<ProviderKey> = self.probes.keys().cloned().collect();
-        for key in keys {
-            self.tell_health(&key);
-        }
-    }
-
-    fn probe(&mut self, now: Instant) {
-        for (key, probe) in &mut self.probes {
-            if probe.next.is_none_or(|next| next > now) {
-                continue;
-            }
-            let provider = self.settings.providers.get(key);
-            let Some((provider, target)) = provider.and_then(|known| Some((known, known.trunk.target?)))
-            else {
-                probe.next = None;
-                continue;
-            };
-            probe.next = provider.trunk.probe_interval.map(|interval| now + interval);
-            let uri = number::domain(&provider.trunk)
-                .ok()
-                .and_then(|domain| sip::Uri::parse(format!("sip:{domain}")).ok());
-            let Some(uri) = uri.filter(|_| probe.waiting.is_none()) else { continue };
-            let id = self.endpoint.request(
-                now,
-                sip::OutOfDialog {
-                    target,
-                    method: sip::Method::Options,
-                    from: sip::NameAddr::new(uri.clone()),
-                    to: sip::NameAddr::new(uri.clone()),
-                    request_uri: uri,
-                    credentials: provider.trunk.credentials.clone(),
-                    headers: Vec::new(),
-                    body: None,
-                    timeout: Some(provider.trunk.response_timeout),
-                },
-            );
-            probe.waiting = Some(id);
-        }
-    }
-
-    fn probed(&mut self, now: Instant, id: sip::RequestId, reachable: bool, detail: String) {
-        let at = self.outputs.timestamp(now);
-        let found = self.probes.iter_mut().find(|(_, probe)| probe.waiting == Some(id));
-        let Some((key, probe)) = found else { return };
-        probe.conclude(reachable, detail, at);
-        let key = key.clone();
-        self.tell_health(&key);
-    }
-
-    fn tell_health(&mut self, key: &ProviderKey) {
-        let Some(probe) = self.probes.get(key) else { return };
-        let health =
-            Health { reachable: probe.reachable, detail: probe.detail.clone(), checked_at: probe.checked_at };
-        self.outputs.push(Output::Health { provider: key.clone(), health });
     }
 }

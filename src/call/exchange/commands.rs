@@ -1,0 +1,158 @@
+//! What the API asks of the exchange.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Exchange, KnownKey};
+use crate::call::admission;
+use crate::call::command::{Answer, CommandError, PlaceCall, TransferCall, WrapUp};
+use crate::call::ids::{CallId, ProviderKey, TenantId};
+use crate::call::number;
+use crate::call::one::Call;
+use crate::call::outbound::Placement;
+use crate::call::output::Output;
+use crate::call::record::{CallRecord, Idempotency, Record};
+use crate::call::settings::Provider;
+
+/// How long an `Idempotency-Key` is honoured (CONTRACT §1).
+const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+
+impl Exchange {
+    pub(super) fn place(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        call: Box<PlaceCall>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Answer, CommandError> {
+        let provider = self.provider(tenant, provider)?;
+        if let Some(idempotency) = &idempotency
+            && let Some(known) = self.keys.get(&(tenant.clone(), idempotency.key.clone()))
+        {
+            if known.fingerprint != idempotency.fingerprint {
+                return Err(CommandError::IdempotencyConflict);
+            }
+            return Ok(Answer::Placed(known.record.clone()));
+        }
+        if self.draining.is_some() {
+            return Err(CommandError::Draining);
+        }
+        if self.outputs.unsaved() > self.settings.max_unsaved {
+            return Err(CommandError::StoreBehind);
+        }
+        if provider.trunk.target.is_none() {
+            return Err(CommandError::ProviderInboundOnly);
+        }
+        let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
+        number::uri(&call.to, &provider.trunk)
+            .map_err(|error| CommandError::Invalid { field: "to", problem: error.to_string() })?;
+        self.census.admit(&self.settings, &provider).map_err(|scope| CommandError::LimitCalls { scope })?;
+        self.tally.placed += 1;
+        let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
+        let mode = call.mode.unwrap_or(provider.default_mode);
+        let webhook_url = self.receiver(call.webhook_url.clone(), &provider);
+        let placement = Placement { id, provider, engine, mode, call, idempotency, webhook_url };
+        let placed = Call::place(&mut self.hands(now), placement);
+        let record = placed.story.record();
+        self.calls.insert(id, placed);
+        self.note_deadline(id);
+        if let Some(idempotency) = record.idempotency.clone() {
+            self.remember_key(now, tenant.clone(), idempotency, record.clone());
+        }
+        Ok(Answer::Placed(record))
+    }
+
+    pub(super) fn transfer(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        ordered: TransferCall,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, Some(provider), ordered.call_id)?;
+        let outcome = self.with_call(now, id, |call, hands| call.transfer_ordered(hands, ordered));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    pub(super) fn send_dtmf(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        digits: &str,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, None, call)?;
+        let digits: Result<Vec<media::Digit>, _> = digits.chars().map(media::Digit::try_from).collect();
+        let digits =
+            digits.map_err(|error| CommandError::Invalid { field: "digits", problem: error.to_string() })?;
+        let outcome = self.with_call(now, id, |call, hands| call.send_dtmf(hands, digits));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    /// Sets the disposition and ends the call; of an ended call only the record is completed.
+    pub(super) fn wrap_up(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        wrap_up: WrapUp,
+    ) -> Result<Answer, CommandError> {
+        let WrapUp { call_id, disposition, notes } = wrap_up;
+        if let Some((_, record)) = self.ended.get_mut(&call_id)
+            && record.tenant == *tenant
+            && record.view.provider == *provider
+        {
+            record.view.disposition = Some(disposition);
+            record.view.notes = notes;
+            let record = Arc::new(record.clone());
+            self.outputs.keep(Record::Call(record.clone()));
+            self.outputs.push(Output::Publish(record.clone()));
+            return Ok(Answer::WrappedUp(Box::new(record.view.clone())));
+        }
+        let id = self.call_of(tenant, Some(provider), call_id)?;
+        let view = self.with_call(now, id, |call, hands| call.wrap_up(hands, disposition, notes));
+        view.map(|view| Answer::WrappedUp(Box::new(view))).ok_or(CommandError::CallNotFound)
+    }
+
+    /// The live call, if it is this tenant's and this provider's.
+    fn call_of(
+        &self,
+        tenant: &TenantId,
+        provider: Option<&ProviderKey>,
+        id: CallId,
+    ) -> Result<CallId, CommandError> {
+        if let Some(provider) = provider {
+            self.provider(tenant, provider)?;
+        }
+        let is_theirs = |record: &CallRecord| {
+            record.tenant == *tenant && provider.is_none_or(|provider| record.view.provider == *provider)
+        };
+        if let Some(call) = self.calls.get(&id)
+            && is_theirs(call.story.kept())
+        {
+            return Ok(id);
+        }
+        match self.ended.get(&id) {
+            Some((_, record)) if is_theirs(record) => Err(CommandError::CallAlreadyEnded),
+            Some(_) | None => Err(CommandError::CallNotFound),
+        }
+    }
+
+    fn provider(&self, tenant: &TenantId, key: &ProviderKey) -> Result<Arc<Provider>, CommandError> {
+        let provider = self.settings.providers.get(key).filter(|provider| provider.tenant == *tenant);
+        provider.cloned().ok_or(CommandError::ProviderNotFound)
+    }
+
+    pub(super) fn remember_key(
+        &mut self,
+        now: Instant,
+        tenant: TenantId,
+        idempotency: Idempotency,
+        record: Arc<CallRecord>,
+    ) {
+        let Idempotency { key, fingerprint } = idempotency;
+        self.key_expiries.insert((now + IDEMPOTENCY, tenant.clone(), key.clone()));
+        self.keys.insert((tenant, key), KnownKey { fingerprint, record });
+    }
+}
