@@ -137,7 +137,8 @@ pub(crate) async fn transfer(
     accepted(&api, call_id, Command::Transfer { tenant, provider, transfer: Box::new(transfer) }).await
 }
 
-/// Sets the disposition of a call and ends it. A call that is over keeps its end and gets the disposition.
+/// Sets the disposition of a call and ends it. A call that is over for less than an hour keeps its end and gets the
+/// disposition.
 #[utoipa::path(post, path = "/api/integrations/providers/{key}/wrap-up", tag = "calls", operation_id = "wrapUpCall",
     security(("bearer" = ["calls:write"])),
     params(("key" = String, Path, description = "The provider.", example = "sip-main")),

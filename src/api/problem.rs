@@ -1,6 +1,6 @@
 //! What the API says when it does not do what it was asked: RFC 9457 `application/problem+json` with a stable code.
 //!
-//! A handler answers a [`Problem`]; [`super::finish`] writes it down, once, with the request's id. The table of all
+//! A handler answers a [`Problem`]; `super::finish` writes it down, once, with the request's id. The table of all
 //! codes is in `docs/errors.md`, and a test holds the two together.
 
 use std::time::Duration;
@@ -182,7 +182,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Without a body, which [`super::finish`] writes.
+    /// Without a body, which `finish` writes.
     fn into_response(self) -> axum::response::Response {
         let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = self.code.status();

@@ -1,6 +1,7 @@
 //! `callingedge run`: the daemon under its signals. SIGHUP reads the configuration again, all or nothing; SIGTERM and SIGINT
 //! drain, and a second one ends what still runs. systemd is told when it is ready, stopping and alive.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,7 +36,9 @@ pub(crate) fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Logs to stderr from now on, as configured.
 pub(crate) fn start_log(log: &Log) -> Outcome {
     let filter: tracing_subscriber::EnvFilter = log.level.parse()?;
-    let logged = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let logged =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match log.format {
         LogFormat::Text => logged.try_init(),
         LogFormat::Json => logged.json().try_init(),

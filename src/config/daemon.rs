@@ -145,7 +145,7 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
     let level = section.parsed("level", |text| {
         let filter = text.parse::<tracing_subscriber::EnvFilter>();
         let problem = "is not a log level; write error, warn, info, debug or trace, or a filter like \
-                       info,callingedge::call=debug";
+                       info,callingedge::api=debug";
         filter.map(|_| text.to_owned()).map_err(|_| problem.to_owned())
     });
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];

@@ -119,7 +119,7 @@ pub struct Store {
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Filter of `tracing`: `info`, or `info,callingedge::call=debug`.
+    /// Filter of `tracing`: `info`, or `info,callingedge::api=debug`.
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,

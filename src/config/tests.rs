@@ -1,6 +1,6 @@
 //! What is refused and in which words; what the example means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,7 +139,7 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         (
             "[log]\nlevel = \"loud,,=\"",
             "`level` in [log] at line 13: `loud,,=` is not a log level; write error, warn, info, debug or trace, or a \
-             filter like info,callingedge::call=debug",
+             filter like info,callingedge::api=debug",
         ),
         (
             "[http]\nlisten = \"0.0.0.0:8080\"",
@@ -382,6 +382,48 @@ fn a_reload_tells_which_sections_only_a_restart_changes() {
 
     assert_eq!(old.needs_restart_for(&newer), ["sip"]);
     assert_eq!(newer.settings.max_calls, 10);
+}
+
+/// An unknown key makes a section tell all that it knows.
+#[test]
+fn the_documentation_has_every_key_of_every_section_and_no_other() {
+    let documentation = include_str!("../../docs/configuration.md");
+    let unknown = "[SECTION]\nno_such_key = 1\n";
+    for (heading, section) in [
+        ("## `[sip]`", "sip"),
+        ("## `[media]`", "media"),
+        ("## `[http]`", "http"),
+        ("## `[store]`", "store"),
+        ("## `[log]`", "log"),
+        ("## `[limits]`", "limits"),
+        ("## `[webhooks]`", "webhooks"),
+        ("## `[tenants.NAME]`", "tenants.x"),
+        ("## `[engines.NAME]`", "engines.x"),
+        ("## `[providers.NAME]`", "providers.x"),
+        ("## `[[providers.NAME.routes]]`", "[providers.trunk.routes]"),
+    ] {
+        let text =
+            format!("{}{}", LEAST.replace("media.advertise", "#"), unknown.replace("SECTION", section));
+        let known = parse(&text).unwrap_err().into_iter().find_map(|mistake| match mistake.problem {
+            Problem::UnknownKey { known, .. } => Some(known),
+            Problem::Syntax(_)
+            | Problem::Missing { .. }
+            | Problem::Type { .. }
+            | Problem::Value { .. }
+            | Problem::UnknownName { .. }
+            | Problem::InlineSecret
+            | Problem::Conflict(_) => None,
+        });
+        let (_, described) = documentation.split_once(&format!("{heading}\n")).unwrap();
+        let described = described.split("\n## ").next().unwrap();
+        let rows = described.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+
+        let documented: BTreeSet<&str> = rows.collect();
+        let mut known: BTreeSet<&str> = known.unwrap().into_iter().collect();
+        known.remove("routes");
+
+        assert_eq!(documented, known, "{heading}");
+    }
 }
 
 fn parse(text: &str) -> Result<Config, Vec<Mistake>> {

@@ -12,7 +12,7 @@
 //!                       v                                          v
 //!                 poll_transmit                               poll_event
 //! ```
-//! The files: `receive` takes messages, [`core`] has the transactions and writes messages, `usage` is the life of one
+//! The files: `receive` takes messages, `core` has the transactions and writes messages, `usage` is the life of one
 //! dialog. What is deliberately absent: DNS (the owner gives addresses), reliable provisional responses, registration,
 //! and any knowledge of what a body means.
 
