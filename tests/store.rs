@@ -3,11 +3,13 @@
 
 #[path = "support/records.rs"]
 mod records;
+#[path = "support/scratch.rs"]
+mod scratch;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +22,7 @@ use callingedge::store::{
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use scratch::Scratch;
 
 const HOOK: &str = "https://hooks.example.com/in";
 
@@ -153,7 +156,7 @@ async fn a_second_daemon_on_the_same_file_is_refused() {
     let file = Scratch::new("locked");
     let (store, _) = open(&file);
 
-    let second = Store::open(file.location(), &StoreOptions::default());
+    let second = Store::open(Location::File(file.path("edge.db")), &StoreOptions::default());
 
     assert!(matches!(second, Err(StoreError::InUse)));
     store.close().await.unwrap();
@@ -164,7 +167,7 @@ async fn a_second_daemon_on_the_same_file_is_refused() {
 async fn a_token_revoked_by_another_process_is_refused_at_once() {
     let file = Scratch::new("tokens");
     let (store, _) = open(&file);
-    let beside = Tokens::open(&file.path()).unwrap();
+    let beside = Tokens::open(&file.path("edge.db")).unwrap();
     let shown = beside.create(&"acme".into(), "crm", &[Scope::CallsRead]).unwrap();
     let token = store.verify(shown.clone()).await.unwrap().unwrap();
     assert_eq!((token.tenant.as_str(), token.scopes.as_slice()), ("acme", &[Scope::CallsRead][..]));
@@ -182,7 +185,7 @@ async fn nobody_else_on_the_machine_may_read_the_file() {
     let (store, _) = open(&file);
     keep(&store, 1, [Record::Call(Arc::new(call("acme", 1)))]).await;
 
-    for path in [file.path(), file.beside("-wal"), file.beside("-shm")] {
+    for path in [file.path("edge.db"), file.path("edge.db-wal"), file.path("edge.db-shm")] {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
     }
@@ -196,7 +199,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     let mut chance = SmallRng::seed_from_u64(9);
     let mut acknowledged = 0;
     for round in 0..8 {
-        acknowledged = keep_until_killed(&file.path(), acknowledged, chance.random_range(1..40));
+        acknowledged = keep_until_killed(&file.path("edge.db"), acknowledged, chance.random_range(1..40));
 
         let (store, _) = open(&file);
         let mut kept = BTreeSet::new();
@@ -295,7 +298,7 @@ fn memory() -> Store {
 }
 
 fn open(file: &Scratch) -> (Store, callingedge::store::Recovered) {
-    Store::open(file.location(), &StoreOptions::default()).unwrap()
+    Store::open(Location::File(file.path("edge.db")), &StoreOptions::default()).unwrap()
 }
 
 /// Keeps the records and waits until they are on disk.
@@ -306,33 +309,4 @@ async fn keep(store: &Store, first: u64, records: impl IntoIterator<Item = Recor
         last = number;
     }
     store.durable().wait_for(|durable| durable.0 >= last).await.unwrap();
-}
-
-/// A file that is removed with all that lies beside it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("callingedge-store-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.join("edge.db")
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        self.0.join(format!("edge.db{suffix}"))
-    }
-
-    fn location(&self) -> Location {
-        Location::File(self.path())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }

@@ -6,6 +6,8 @@
 mod receiver;
 #[path = "support/records.rs"]
 mod records;
+#[path = "support/scratch.rs"]
+mod scratch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
@@ -15,6 +17,7 @@ use callingedge::call::{CallRecord, EventId, RecordNumber, TenantId};
 use callingedge::store::{Delivery, DeliveryFilter, DeliveryState, Location, Store, StoreOptions};
 use callingedge::webhook::{GIVE_UP, NetworkPolicy, Secret, Secrets, WebhookSettings, run, sign};
 use receiver::{Answer, Receiver};
+use scratch::Scratch;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance};
@@ -105,6 +108,30 @@ async fn any_2xx_counts_whatever_becomes_of_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_acknowledgement_does_not_wait_for_the_end_of_a_body_that_never_ends() {
+    let edge = Edge::start(Location::memory(), settings());
+    let endless = Answer::Unfinished(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n");
+    let mut receiver = Receiver::start([endless], None).await;
+    let first = edge.tell_seq(1, 1, &url(&receiver, "/"));
+    let second = edge.tell_seq(1, 2, &url(&receiver, "/"));
+    assert_eq!(receiver.request().await.headers["webhook-id"], first.to_string());
+
+    // Seconds pass until the sender has seen the head and waited for more.
+    let second_request = async {
+        loop {
+            tokio::select! {
+                request = receiver.request() => break request,
+                () = edge.settle() => advance(SECOND).await,
+            }
+        }
+    };
+
+    assert_eq!(second_request.await.headers["webhook-id"], second.to_string());
+
+    edge.until(first, |delivery| delivery.state == DeliveryState::Delivered).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_redirect_is_not_followed() {
     let edge = Edge::start(Location::memory(), settings());
     let mut elsewhere = Receiver::start([], None).await;
@@ -127,7 +154,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_does_not_answer_is_left_after_15_seconds() {
     let edge = Edge::start(Location::memory(), settings());
-    let mut receiver = Receiver::start([Answer::Silence], None).await;
+    let mut receiver = Receiver::start([Answer::Unfinished(b"")], None).await;
     let event = edge.tell(1, &url(&receiver, "/"));
     receiver.request().await;
     advance(14 * SECOND).await;
@@ -175,7 +202,7 @@ async fn retry_after_is_honoured() {
 #[tokio::test(start_paused = true)]
 async fn one_receivers_silence_does_not_delay_another() {
     let edge = Edge::start(Location::memory(), settings());
-    let silent = Receiver::start(vec![Answer::Silence; 100], None).await;
+    let silent = Receiver::start(vec![Answer::Unfinished(b""); 100], None).await;
     let mut well = Receiver::start([], None).await;
     for n in 0..100 {
         edge.tell(n, &url(&silent, "/"));
@@ -232,7 +259,7 @@ async fn what_was_given_up_after_24_hours_is_listed_and_can_be_replayed() {
 async fn what_is_pending_when_the_edge_stops_is_sent_after_the_next_start() {
     let file = Scratch::new("restart");
     let mut receiver = Receiver::start([Answer::Status(500, ""), Answer::Status(500, "")], None).await;
-    let edge = Edge::start(file.location(), settings());
+    let edge = Edge::start(Location::File(file.path("edge.db")), settings());
     let event = edge.tell_seq(1, 1, &url(&receiver, "/"));
     receiver.request().await;
     edge.until(event, |delivery| delivery.attempts == 1).await;
@@ -240,7 +267,7 @@ async fn what_is_pending_when_the_edge_stops_is_sent_after_the_next_start() {
     edge.until(behind, |delivery| delivery.attempts == 0).await;
     edge.stop().await;
 
-    let edge = Edge::start(file.location(), settings());
+    let edge = Edge::start(Location::File(file.path("edge.db")), settings());
     assert_eq!(receiver.request().await.headers["webhook-id"], event.to_string());
     edge.until(event, |delivery| delivery.attempts == 2).await;
     assert!(receiver.is_quiet(), "the second waits for the first, as before");
@@ -466,26 +493,5 @@ impl Edge {
         let store = self.store.clone();
         self.end_sender().await;
         store.close().await.unwrap();
-    }
-}
-
-/// A file that is removed with all that lies beside it.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("callingedge-webhooks-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn location(&self) -> Location {
-        Location::File(self.0.join("edge.db"))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
     }
 }

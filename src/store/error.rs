@@ -12,6 +12,16 @@ pub enum StoreError {
         /// Ours.
         known: usize,
     },
+    /// Only the daemon itself brings a file forward.
+    #[error(
+        "the store is of an older version (schema {found}, this one knows {known}): start the daemon once"
+    )]
+    Older {
+        /// The file's.
+        found: usize,
+        /// Ours.
+        known: usize,
+    },
     /// The path names some other program's database.
     #[error("the file is a database, but not one of ours")]
     Foreign,

@@ -55,6 +55,7 @@ use crate::call::{
 use board::Board;
 use disk::{Disk, Told, Work};
 use readers::Readers;
+use schema::Opener;
 
 /// The most that one page of a list holds.
 pub const PAGE: u32 = 200;
@@ -115,7 +116,7 @@ impl Store {
             Location::File(path) => Some(lock(path)?),
             Location::Memory(_) => None,
         };
-        let connection = schema::open_writer(&location)?;
+        let connection = schema::open_writer(&location, Opener::Daemon)?;
         let since = SystemTime::now().checked_sub(IDEMPOTENCY).unwrap_or(SystemTime::UNIX_EPOCH);
         let recovered = Recovered {
             open_calls: calls::open_calls(&connection)?,

@@ -3,9 +3,10 @@
 //! The schema's version is the file's `user_version`; a file of an older version is brought forward step by step in one
 //! transaction, one of a newer version is refused. `application_id` tells a foreign file from ours.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -41,18 +42,26 @@ impl Location {
     }
 }
 
-/// Opens for writing; makes the tables or brings them forward.
-pub(super) fn open_writer(location: &Location) -> Result<Connection, StoreError> {
+/// Who opens, which decides what becomes of a file of an older version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opener {
+    /// Brings it forward.
+    Daemon,
+    /// Leaves it alone: an older daemon may be at work on it.
+    Beside,
+}
+
+/// Opens for writing, and makes the tables when there are none.
+pub(super) fn open_writer(location: &Location, opener: Opener) -> Result<Connection, StoreError> {
     let mut connection = match location {
         Location::File(path) => {
-            // Made by us first, so that nobody else on the machine may read it. Never truncated.
-            OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+            make_private(path)?;
             Connection::open(path)?
         }
         Location::Memory(name) => connect_memory(name)?,
     };
     connection.busy_timeout(BUSY)?;
-    migrate(&mut connection)?;
+    migrate(&mut connection, opener)?;
     // The answers ("wal", or "memory" where there is no file) are not errors, hence not `pragma_update`.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -60,6 +69,20 @@ pub(super) fn open_writer(location: &Location) -> Result<Connection, StoreError>
     connection.query_row("PRAGMA journal_size_limit = 67108864", [], |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// Makes the file, unless it is there, so that nobody else on the machine may read it and no power cut unmakes it. What
+/// lies beside it later has the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file.sync_all()?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
+        Some(_) | None => File::open(".")?.sync_all(),
+    }
 }
 
 /// Opens for reading what [`open_writer`] has made.
@@ -84,7 +107,7 @@ fn connect_memory(MemoryName(name): &MemoryName) -> Result<Connection, rusqlite:
     )
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+fn migrate(connection: &mut Connection, opener: Opener) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
     let (application, version) = (number("application_id")?, number("user_version")?);
@@ -97,6 +120,9 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let Some(steps) = MIGRATIONS.get(found..) else { return Err(StoreError::Newer { found, known }) };
     if steps.is_empty() {
         return Ok(());
+    }
+    if found != 0 && opener == Opener::Beside {
+        return Err(StoreError::Older { found, known });
     }
     for step in steps {
         transaction.execute_batch(step)?;
@@ -114,10 +140,10 @@ mod tests {
     #[test]
     fn a_store_of_a_newer_version_is_refused_and_left_alone() {
         let location = Location::memory();
-        let newer = open_writer(&location).unwrap();
+        let newer = open_writer(&location, Opener::Daemon).unwrap();
         newer.pragma_update(None, "user_version", 99).unwrap();
 
-        let error = open_writer(&location).unwrap_err();
+        let error = open_writer(&location, Opener::Daemon).unwrap_err();
 
         assert_eq!(
             error.to_string(),
@@ -133,13 +159,13 @@ mod tests {
         let theirs = connect_memory(&name).unwrap();
         theirs.execute_batch("CREATE TABLE precious (x)").unwrap();
 
-        assert!(matches!(open_writer(&Location::Memory(name)), Err(StoreError::Foreign)));
+        assert!(matches!(open_writer(&Location::Memory(name), Opener::Daemon), Err(StoreError::Foreign)));
     }
 
     #[test]
     fn a_reader_cannot_write() {
         let location = Location::memory();
-        let _writer = open_writer(&location).unwrap();
+        let _writer = open_writer(&location, Opener::Daemon).unwrap();
 
         let reader = open_reader(&location).unwrap();
 

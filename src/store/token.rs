@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::row::Ms;
-use super::schema::{Location, open_writer};
+use super::schema::{Location, Opener, open_writer};
 use crate::call::{TenantId, Timestamp};
 use crate::crypto;
 
@@ -116,7 +116,7 @@ impl Tokens {
     }
 
     pub(super) fn of(location: &Location) -> Result<Self, StoreError> {
-        open_writer(location).map(Self)
+        open_writer(location, Opener::Beside).map(Self)
     }
 
     /// Makes a token. The answer is its only copy.
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_token_is_valid_until_it_is_revoked_and_no_other_text_is() {
-        let tokens = Tokens(open_writer(&Location::memory()).unwrap());
+        let tokens = Tokens(open_writer(&Location::memory(), Opener::Beside).unwrap());
         let tenant = TenantId::from("acme");
         let shown = tokens.create(&tenant, "crm", &[Scope::CallsRead, Scope::EventsRead]).unwrap();
 
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_secret_itself_is_not_kept() {
-        let tokens = Tokens(open_writer(&Location::memory()).unwrap());
+        let tokens = Tokens(open_writer(&Location::memory(), Opener::Beside).unwrap());
         let shown = tokens.create(&TenantId::from("acme"), "crm", &[Scope::Admin]).unwrap();
         let secret = shown.rsplit('_').next().unwrap().to_owned();
 

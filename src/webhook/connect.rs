@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 
@@ -30,6 +31,10 @@ const IDLE: (usize, Duration) = (4, Duration::from_secs(30));
 
 /// The head of a response may be this long.
 const LONGEST_HEAD: usize = 32 * 1024;
+
+/// Names looked up at once. Each takes a blocking thread for as long as the system's resolver likes, and the store's
+/// readers need theirs.
+const LOOKUPS: usize = 64;
 
 /// Addresses of one name that are tried; each gets its share of the time.
 const ADDRESSES: usize = 4;
@@ -49,7 +54,11 @@ pub(super) fn client(settings: &WebhookSettings) -> HttpClient {
         .expect("the provider has the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let guarded = Guarded { policy: Arc::new(settings.network.clone()), within: settings.connect_timeout };
+    let guarded = Guarded {
+        policy: Arc::new(settings.network.clone()),
+        lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        within: settings.connect_timeout,
+    };
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
@@ -87,6 +96,7 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send 
 #[derive(Clone)]
 pub(super) struct Guarded {
     policy: Arc<NetworkPolicy>,
+    lookups: Arc<Semaphore>,
     within: Duration,
 }
 
@@ -100,23 +110,28 @@ impl Service<Uri> for Guarded {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { policy, within } = self.clone();
+        let Self { policy, lookups, within } = self.clone();
         Box::pin(async move {
             let deadline = Instant::now() + within;
-            let stream = connect(&policy, &uri, deadline).await?;
+            let stream = connect(&policy, lookups, &uri, deadline).await?;
             Ok(TokioIo::new(stream))
         })
     }
 }
 
-async fn connect(policy: &NetworkPolicy, uri: &Uri, deadline: Instant) -> Result<TcpStream, Failure> {
+async fn connect(
+    policy: &NetworkPolicy,
+    lookups: Arc<Semaphore>,
+    uri: &Uri,
+    deadline: Instant,
+) -> Result<TcpStream, Failure> {
     let (scheme, port) = match uri.scheme_str() {
         Some("https") => (Scheme::Https, 443),
         Some("http") => (Scheme::Http, 80),
         Some(_) | None => return Err(NotAReceiver::Scheme.into()),
     };
     let host = uri.host().ok_or(NotAReceiver::Url)?;
-    let addresses = resolve(host, uri.port_u16().unwrap_or(port)).await?;
+    let addresses = resolve(lookups, host, uri.port_u16().unwrap_or(port)).await?;
     let mut addresses = policy.choose(&addresses, scheme)?;
     addresses.truncate(ADDRESSES);
     let mut last = Failure::TimedOut;
@@ -137,13 +152,20 @@ async fn connect(policy: &NetworkPolicy, uri: &Uri, deadline: Instant) -> Result
     Err(last)
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+async fn resolve(lookups: Arc<Semaphore>, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let found = tokio::net::lookup_host((bare, port)).await;
-    found.map(Iterator::collect).map_err(|error| Failure::Dns(error.to_string()))
+    // Whoever gives up waiting leaves a thread behind that waits on: it keeps its turn until it is done.
+    let turn = lookups.acquire_owned().await.map_err(|error| Failure::Dns(error.to_string()))?;
+    let name = bare.to_owned();
+    let looked_up = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        (name.as_str(), port).to_socket_addrs().map(Iterator::collect)
+    });
+    let found = looked_up.await.map_err(|error| Failure::Dns(error.to_string()))?;
+    found.map_err(|error| Failure::Dns(error.to_string()))
 }
 
 /// Puts a deadline on name, TCP and TLS together.

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use metrics::{counter, gauge, histogram};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 
 use super::connect::{self, HttpClient};
 use super::outbox::{Outbox, Output};
@@ -25,8 +25,8 @@ use crate::store::{
     Backlog, DeliveryId, Outgoing, ReceiverId, Settled, Step, Store, StoreError, WaitingPage,
 };
 
-/// How much of a response's body is read, so that the connection can be used again.
-const LONGEST_BODY: usize = 64 * 1024;
+/// How much of a response's body is read, and for how long, so that the connection can be used again.
+const LONGEST_BODY: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
 
 /// How long posts under way may take when the sender is told to stop. What is not over by then is sent again after the
 /// next start.
@@ -248,9 +248,8 @@ async fn attempt(
     let verdict =
         match timeout_at(began + settings.total_timeout, exchange(client, settings, clock, outgoing)).await {
             Ok(Ok((verdict, body))) => {
-                // Read for the connection's sake only: what it says or lacks changes nothing, however long it takes.
-                let read = Limited::new(body, LONGEST_BODY).collect();
-                drop(timeout_at(began + settings.total_timeout, read).await);
+                // Read for the connection's sake only: what it says or lacks changes nothing.
+                drop(timeout(LONGEST_BODY.1, Limited::new(body, LONGEST_BODY.0).collect()).await);
                 verdict
             }
             Ok(Err(failure)) => failure.into(),

@@ -17,8 +17,8 @@ pub(crate) enum Answer {
     Status(u16, &'static str),
     /// These bytes, and the connection is closed.
     Bytes(Vec<u8>),
-    /// Nothing, and the connection stays open.
-    Silence,
+    /// These bytes, and no more, but the connection stays open.
+    Unfinished(&'static [u8]),
     /// The connection is closed.
     Close,
 }
@@ -116,7 +116,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 stream.shutdown().await.ok()?;
                 return None;
             }
-            Answer::Silence => std::future::pending().await,
+            Answer::Unfinished(bytes) => {
+                stream.write_all(bytes).await.ok()?;
+                return std::future::pending().await;
+            }
             Answer::Close => return None,
         }
     }
