@@ -2,7 +2,7 @@
 //! handler, the router or a panic, leaves as `application/problem+json`.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
@@ -11,9 +11,13 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use tokio::time::timeout;
 
 use super::problem::{Code, MEDIA_TYPE, Problem};
 use crate::crypto;
+
+/// For an answer to begin. What a handler waits for has shorter limits of its own; this is for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

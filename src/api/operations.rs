@@ -61,7 +61,7 @@ pub(crate) async fn readyz(State(api): State<Api>) -> (StatusCode, axum::Json<Re
     }
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(Readiness { ready, reasons, calls: api.calls.len() }))
+    (status, axum::Json(Readiness { ready, reasons, calls: api.calls.running(|_| true) }))
 }
 
 /// Tells all numbers, for Prometheus.

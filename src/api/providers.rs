@@ -135,7 +135,7 @@ pub(crate) async fn health(
         reachable: known.and_then(|health| health.reachable),
         detail: known.map_or_else(|| "not probed".to_owned(), |health| health.detail.clone()),
         checked_at: known.and_then(|health| health.checked_at),
-        active_calls: api.calls.live(&bearer.tenant, |record| record.view.provider == provider).len(),
+        active_calls: api.calls.running(|record| record.view.provider == provider),
         provider,
     }))
 }

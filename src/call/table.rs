@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::ids::{CallId, TenantId};
 use super::record::CallRecord;
+use super::view::Status;
 
 /// The running calls, lock-free to read.
 #[derive(Debug)]
@@ -45,7 +46,13 @@ impl CallTable {
         found
     }
 
-    /// How many calls there are.
+    /// How many calls run that `wanted` picks.
+    pub fn running(&self, wanted: impl Fn(&CallRecord) -> bool) -> usize {
+        let calls = self.calls.pin();
+        calls.values().filter(|record| record.view.status != Status::Ended && wanted(record)).count()
+    }
+
+    /// How many calls there are, those included that have just ended.
     pub fn len(&self) -> usize {
         self.calls.len()
     }
@@ -65,7 +72,7 @@ mod tests {
 
     use super::super::clock::Timestamp;
     use super::super::context::Context;
-    use super::super::view::{CallView, Direction, Latency, Mode, Quality, SipPart, Status};
+    use super::super::view::{CallView, Direction, Latency, Mode, Quality, SipPart};
     use super::*;
 
     #[test]
@@ -100,6 +107,8 @@ mod tests {
 
         let started: Vec<i64> = live.iter().map(|record| record.view.started_at.unix_ms() / 1000).collect();
         assert_eq!(started, [4, 3, 1]);
+        assert_eq!(table.running(|record| record.tenant == "acme".into()), 3);
+        assert_eq!(table.len(), 5);
     }
 
     fn record(second: u64, tenant: &str, status: Status) -> Arc<CallRecord> {
