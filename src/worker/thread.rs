@@ -67,6 +67,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// One worker.
 pub(super) struct Worker {
     calls: Slab<Call>,
+    /// Room for a round over all calls.
+    keys: Vec<Key>,
     shared: Shared,
 }
 
@@ -135,7 +137,7 @@ impl Worker {
             up: Histogram::default(),
             config,
         };
-        Ok(Self { calls: Slab::new(), shared })
+        Ok(Self { calls: Slab::new(), keys: Vec::new(), shared })
     }
 
     /// Works until it is told to stop and all is closed.
@@ -256,14 +258,16 @@ impl Worker {
     }
 
     fn sweep(&mut self, now: Instant) {
-        let keys: Vec<Key> = self.calls.keys().collect();
-        for key in keys {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.extend(self.calls.keys());
+        for key in keys.drain(..) {
             self.turn(key, |call, shared| shared.look_after(now, call));
         }
-        let lingering: Vec<Key> = self.shared.lingering.keys().collect();
-        for key in lingering {
+        keys.extend(self.shared.lingering.keys());
+        for key in keys.drain(..) {
             self.shared.linger(now, key);
         }
+        self.keys = keys;
     }
 
     fn publish(&mut self) {
