@@ -1,7 +1,6 @@
 //! A frame costs no allocation, on its way up or down, in either dialect: counted on the worker's own thread, with
 //! its poller, its sockets and its websocket.
 #![expect(clippy::unwrap_used, reason = "a test may fail that way, in its helpers too")]
-#![expect(clippy::disallowed_types, reason = "a shell is tested on sockets")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
 
 #[path = "support/voice_rig.rs"]

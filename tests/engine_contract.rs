@@ -177,6 +177,27 @@ fn check_frame(path: &std::path::Path, described: &Value, bytes: &[u8]) {
     }
 }
 
+#[test]
+fn every_sample_of_the_page_fits_its_schema() {
+    let page = std::fs::read_to_string(docs("edge-v1.md")).unwrap();
+    let (mut direction, mut seen) = ("", Vec::new());
+    for part in page.split("\n### ").skip(1) {
+        direction = if part.starts_with("To the engine") { "to-engine" } else { "to-edge" };
+        let schemas = schemas(direction);
+        for block in part.split("```json").skip(1) {
+            let sample: Value = serde_json::from_str(block.split("```").next().unwrap()).unwrap();
+            let kind = sample["type"].as_str().unwrap().to_owned();
+            assert_eq!(violation(&schemas[&kind], &sample), None, "{direction} {sample}");
+            seen.push((direction, kind));
+        }
+        for kind in schemas.keys() {
+            assert!(part.contains(&format!("**`{kind}`**")), "{direction}: {kind} is not explained");
+        }
+    }
+    assert_eq!(direction, "to-edge");
+    assert!(seen.len() > 20, "{seen:?}");
+}
+
 proptest! {
     #[test]
     fn whatever_a_start_holds_it_fits_its_schema(

@@ -1,5 +1,5 @@
 //! Workers between a far end that speaks RTP and an engine that speaks websocket, all on loopback.
-#![expect(clippy::disallowed_types, reason = "a shell is tested on sockets")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a shell is tested on sockets")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -92,16 +92,7 @@ impl Rig {
         let listener = TcpListener::bind((LOOPBACK, 0)).unwrap();
         // So that an engine that does not read is noticed before the kernel has swallowed megabytes.
         rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 8 << 10).unwrap();
-        let engine = Engine {
-            name: EngineName::from("fake"),
-            url: format!("ws://{}/", listener.local_addr().unwrap()),
-            dialect,
-            headers: Vec::new(),
-            parameters: Vec::new(),
-            connect_timeout: PATIENCE,
-            accept_timeout: PATIENCE,
-            on_lost: Fallback::HangUp,
-        };
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             stream.set_nodelay(true).unwrap();
@@ -115,16 +106,36 @@ impl Rig {
             };
             FakeEngine { websocket: tungstenite::accept_hdr(stream, echo_protocol).unwrap() }
         });
+        self.dial(call, url, dialect);
+        server.join().unwrap()
+    }
+
+    /// Dials the engine that listens there and hands the socket over.
+    pub(crate) fn dial(&mut self, call: CallId, url: String, dialect: Dialect) {
+        let engine = Engine {
+            name: EngineName::from("fake"),
+            url,
+            dialect,
+            headers: Vec::new(),
+            parameters: Vec::new(),
+            connect_timeout: PATIENCE,
+            accept_timeout: PATIENCE,
+            on_lost: Fallback::HangUp,
+        };
         let dialler = Dialler::new(SocketLimits::default(), RootCertStore::empty());
         let socket = self.runtime.block_on(dialler.dial(&engine)).unwrap();
         self.workers.attach(call, socket).unwrap();
-        server.join().unwrap()
     }
 
     /// A whole call: sockets, engine, agreed media, answered. The engine was told.
     pub(crate) fn answered(&mut self, call: CallId, dialect: Dialect) -> (FakeEngine, FarEnd) {
         let port = self.open(call);
         let engine = self.attach(call, dialect);
+        (engine, self.answer(call, port))
+    }
+
+    /// The call's engine connects, and the call is answered.
+    pub(crate) fn answer(&mut self, call: CallId, port: u16) -> FarEnd {
         self.until(call, |fact| matches!(fact, VoiceFact::EngineConnected).then_some(()));
         self.order(call, VoiceOrder::Tell(EngineEvent::Start(Box::new(start(call)))));
         self.order(call, VoiceOrder::Tell(EngineEvent::Answered));
@@ -133,7 +144,7 @@ impl Rig {
         let media = Negotiated { rtcp: far_end.rtcp.local_addr().unwrap(), ..media };
         self.order(call, VoiceOrder::Negotiated { leg: FIRST_LEG, media });
         far_end.next();
-        (engine, far_end)
+        far_end
     }
 
     pub(crate) fn close(&mut self, call: CallId) -> callingedge::call::VoiceSummary {
