@@ -1,4 +1,4 @@
-"""Where the program under test is."""
+"""What every test may ask for: the program, edges, receivers, telephones; all ended when the test has ended."""
 
 import json
 import os
@@ -6,6 +6,10 @@ import pathlib
 import subprocess
 
 import pytest
+
+from lab.edge import Edge
+from lab.receiver import Receiver
+from lab.softphone import Softphone
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -21,3 +25,45 @@ def callingedge():
     program = pathlib.Path(os.environ.get("CALLINGEDGE", target / "debug" / "callingedge"))
     assert program.exists(), f"{program} is not built; cargo build"
     return program
+
+
+@pytest.fixture
+def start_edge(callingedge, tmp_path):
+    """`start_edge(config)`: a running edge. None may have panicked, whatever the test did to it."""
+    edges = []
+
+    def start(config, **more):
+        directory = tmp_path / f"edge-{len(edges)}"
+        directory.mkdir()
+        edges.append(Edge(callingedge, directory, config, **more))
+        return edges[-1].start()
+
+    yield start
+    for edge in edges:
+        edge.stop()
+        for log in sorted(edge.directory.glob("edge-*.log")):
+            text = log.read_text(errors="replace")
+            print(f"--- {log.name}\n{text[-4000:]}")
+            assert "panicked" not in text
+
+
+@pytest.fixture
+def receiver():
+    """A webhook receiver that acknowledges everything."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def new_phone(tmp_path):
+    """`new_phone(says)`: a telephone that says those samples in every call."""
+    phones = []
+
+    def new(says, **more):
+        phones.append(Softphone(tmp_path / f"phone-{len(phones)}", says, **more))
+        return phones[-1]
+
+    yield new
+    for phone in phones:
+        phone.end()

@@ -1,0 +1,66 @@
+"""Recordings: reading, writing, and whether one is heard in another. Samples are float64 of 16 bit range at 8,000 Hz."""
+
+import pathlib
+import wave
+
+import numpy as np
+
+RATE = 8000
+FIXTURES = pathlib.Path(__file__).resolve().parents[3] / "fixtures" / "audio"
+
+
+def speech(name):
+    """A recording of fixtures/audio, which is mu-law (ITU-T G.711)."""
+    data = (FIXTURES / f"{name}.wav").read_bytes()
+    at = data.index(b"data")
+    size = int.from_bytes(data[at + 4:at + 8], "little")
+    codes = ~np.frombuffer(data[at + 8:at + 8 + size], np.uint8)
+    magnitude = ((((codes & 0x0F).astype(int) << 3) + 0x84) << ((codes & 0x70) >> 4)) - 0x84
+    return np.where(codes & 0x80, -magnitude, magnitude).astype(float)
+
+
+def write(path, samples):
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(RATE)
+        out.writeframes(np.asarray(samples).astype("<i2").tobytes())
+
+
+def read(path):
+    """What has been written of a recording so far: its header may not be finished."""
+    data = pathlib.Path(path).read_bytes()
+    at = data.index(b"data") + 8
+    return np.frombuffer(data[at:len(data) - (len(data) - at) % 2], "<i2").astype(float)
+
+
+def silence(seconds):
+    return np.zeros(int(RATE * seconds))
+
+
+def find(needle, hay):
+    """The best place of `needle` in `hay`: normalised correlation there (1 is the same) and its sample."""
+    if len(hay) < len(needle):
+        hay = np.concatenate([hay, np.zeros(len(needle) - len(hay))])
+    size = 1 << (len(hay) + len(needle)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(hay, size) * np.conj(np.fft.rfft(needle, size)), size)
+    products = products[:len(hay) - len(needle) + 1]
+    energy = np.concatenate([[0], np.cumsum(hay ** 2)])
+    windows = energy[len(needle):] - energy[:len(energy) - len(needle)]
+    scores = products / (np.linalg.norm(needle) * np.sqrt(np.maximum(windows, 1)))
+    at = int(np.argmax(scores))
+    return float(scores[at]), at
+
+
+def pieces_heard(said, heard, length=4000):
+    """The best correlation of each audible piece of `said`, wherever it is heard."""
+    pieces = [said[at:at + length] for at in range(0, len(said) - length, length)]
+    audible = [piece for piece in pieces if np.abs(piece).max() > 2000]
+    assert len(audible) >= 5
+    return np.array([find(piece, heard)[0] for piece in audible])
+
+
+def loud(samples, threshold=500):
+    """Where speech is: the first and last sample above `threshold`, in seconds; nothing when there is none."""
+    places = np.flatnonzero(np.abs(samples) > threshold)
+    return (places[0] / RATE, places[-1] / RATE) if len(places) else None
