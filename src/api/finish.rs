@@ -29,12 +29,20 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let is_head = method == Method::HEAD;
 
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response = handled.unwrap_or_else(|_| {
-        tracing::error!(request = id, "a request made the API panic");
-        Problem::new(Code::EdgeFailed, "The edge made a mistake; report the id in `instance`.")
-            .into_response()
-    });
+    let handled = timeout(PATIENCE, AssertUnwindSafe(next.run(request)).catch_unwind()).await;
+    let mut response = match handled {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!(request = id, "a request made the API panic");
+            Problem::new(Code::EdgeFailed, "The edge made a mistake; report the id in `instance`.")
+                .into_response()
+        }
+        Err(_) => {
+            tracing::error!(request = id, "a request took too long");
+            Problem::new(Code::EdgeTimeout, "There was no answer within 30 seconds; try again.")
+                .into_response()
+        }
+    };
     if let Some(problem) = problem_of(&mut response) {
         let body = problem.body(format!("urn:callingedge:request:{id}"));
         tracing::debug!(request = id, %method, code = body_code(&problem), "refused");
