@@ -91,7 +91,7 @@ pub struct Target {
 pub struct Transmit {
     /// How.
     pub transport: Transport,
-    /// Our address to send from; `None` lets the shell choose.
+    /// The listener to send from. `None` on TCP and TLS: a stream is not opened from the port that listens.
     pub local: Option<SocketAddr>,
     /// To whom.
     pub to: SocketAddr,

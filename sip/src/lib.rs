@@ -9,6 +9,8 @@ mod header;
 mod host;
 mod lex;
 mod message;
+#[cfg(feature = "test-support")]
+pub mod simulate;
 mod stream;
 pub mod transaction;
 mod uri;

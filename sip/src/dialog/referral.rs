@@ -9,11 +9,20 @@
 //! A NOTIFY may overtake the 2xx, and says the same: the other side tries. How long one waits for the last NOTIFY is the
 //! owner's choice; a trunk that accepts and stays silent is not rare.
 
+use std::collections::VecDeque;
+
 use crate::{Message, StatusCode, SubscriptionStatus, sipfrag_status};
 
 /// The REFERs of one dialog, the oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Referrals(Vec<Referral>);
+pub(crate) struct Referrals {
+    running: Vec<Referral>,
+    /// The numbers of those that are over, the latest last.
+    over: VecDeque<u32>,
+}
+
+/// Numbers kept of those that are over.
+const MAX_OVER: usize = 16;
 
 #[derive(Debug)]
 struct Referral {
@@ -48,12 +57,12 @@ pub(crate) enum Answer {
 impl Referrals {
     /// A REFER was sent.
     pub(crate) fn ask(&mut self, seq: u32) {
-        self.0.push(Referral { seq, state: State::Asked });
+        self.running.push(Referral { seq, state: State::Asked });
     }
 
     /// The REFER goes out again under another number, with credentials.
     pub(crate) fn renumber(&mut self, from: u32, to: u32) {
-        for referral in self.0.iter_mut().filter(|referral| referral.seq == from) {
+        for referral in self.running.iter_mut().filter(|referral| referral.seq == from) {
             referral.seq = to;
         }
     }
@@ -65,9 +74,9 @@ impl Referrals {
             .header_named("Refer-Sub")
             .is_some_and(|value| value.text().trim_start().to_ascii_lowercase().starts_with("false"));
         if no_subscription {
-            self.0.remove(at);
+            self.end(at);
         } else {
-            self.0[at].state = State::Subscribed;
+            self.running[at].state = State::Subscribed;
         }
         Answer::News
     }
@@ -75,13 +84,13 @@ impl Referrals {
     /// 3xx–6xx to the REFER.
     pub(crate) fn refuse(&mut self, seq: u32) -> Answer {
         let Some(at) = self.position(seq) else { return Answer::Old };
-        self.0.remove(at);
+        self.end(at);
         Answer::News
     }
 
     /// No final response to the REFER. After a notification that is the network's fault and nothing is lost.
     pub(crate) fn fail(&mut self, seq: u32) -> Answer {
-        match self.position(seq).map(|at| self.0[at].state) {
+        match self.position(seq).map(|at| self.running[at].state) {
             Some(State::Asked) => self.refuse(seq),
             Some(State::Subscribed) | None => Answer::Old,
         }
@@ -91,12 +100,16 @@ impl Referrals {
     pub(crate) fn notify(&mut self, request: &Message) -> Option<Notification> {
         let event = request.event().ok()??;
         let at = match event.id() {
-            // A number that is none of ours is a mistake that has only one meaning while there is one REFER.
             Some(id) => {
-                let named = id.parse().ok().and_then(|seq| self.position(seq));
-                named.or(if self.0.len() == 1 { Some(0) } else { None })?
+                let seq = id.parse().ok();
+                if seq.is_some_and(|seq| self.over.contains(&seq)) {
+                    return None;
+                }
+                // A number that was never ours is a mistake that has only one meaning while there is one REFER.
+                let only = (self.running.len() == 1).then_some(0);
+                seq.and_then(|seq| self.position(seq)).or(only)?
             }
-            None if self.0.is_empty() => return None,
+            None if self.running.is_empty() => return None,
             None => 0,
         };
         let state = request.subscription_state().ok().flatten();
@@ -114,19 +127,26 @@ impl Referrals {
             (None, reason) => reason.unwrap_or_default().to_owned(),
         };
         if terminated {
-            self.0.remove(at);
+            self.end(at);
         } else {
-            self.0[at].state = State::Subscribed;
+            self.running[at].state = State::Subscribed;
         }
         Some(Notification { status, reason, terminated })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.running.is_empty()
+    }
+
+    fn end(&mut self, at: usize) {
+        if self.over.len() == MAX_OVER {
+            self.over.pop_front();
+        }
+        self.over.push_back(self.running.remove(at).seq);
     }
 
     fn position(&self, seq: u32) -> Option<usize> {
-        self.0.iter().position(|referral| referral.seq == seq)
+        self.running.iter().position(|referral| referral.seq == seq)
     }
 }
 

@@ -42,14 +42,18 @@ impl Dialog {
     /// The callee's side, from the INVITE it received (RFC 3261 §12.1.1). `to` is the To of the INVITE with our tag. `None`
     /// if the INVITE has no Contact that could be reached.
     pub(crate) fn of_callee(invite: &Message, to: NameAddr, flow: Flow) -> Option<Self> {
-        let target = invite.contact().ok()??.uri().clone();
+        let target = target_of(invite)?;
+        let routes: Vec<_> = invite.record_routes().collect::<Result<_, _>>().ok()?;
+        if !routes.iter().all(|route| is_sip(route.uri())) {
+            return None;
+        }
         Some(Self {
             call_id: invite.call_id().ok()?.into(),
             local: to,
             remote: invite.from().ok()?,
             local_seq: 0,
             remote_seq: Some(invite.cseq().ok()?.number),
-            routes: invite.record_routes().collect::<Result<_, _>>().ok()?,
+            routes,
             target,
             flow,
         })
@@ -82,10 +86,10 @@ impl Dialog {
     /// A later response of the same fork, at last the 2xx: its route set and target replace those of the earlier ones
     /// (RFC 3261 §13.2.2.4).
     pub(crate) fn confirm(&mut self, response: &Message, flow: Flow) {
-        if let Ok(mut routes) = response.record_routes().collect::<Result<Vec<_>, _>>() {
-            routes.reverse();
-            self.routes = routes;
-        }
+        let mut routes: Vec<NameAddr> = response.record_routes().flatten().collect();
+        routes.retain(|route| is_sip(route.uri()));
+        routes.reverse();
+        self.routes = routes;
         self.refresh_target(response);
         self.flow = flow;
     }
@@ -97,8 +101,8 @@ impl Dialog {
 
     /// The remote target moves: 2xx to our re-INVITE, or their accepted re-INVITE or UPDATE (RFC 3261 §12.2).
     pub(crate) fn refresh_target(&mut self, message: &Message) {
-        if let Ok(Some(contact)) = message.contact() {
-            self.target = contact.uri().clone();
+        if let Some(target) = target_of(message) {
+            self.target = target;
         }
     }
 
@@ -187,6 +191,16 @@ impl Dialog {
         let port = uri.port().unwrap_or(transport.default_port());
         Target { transport, address: SocketAddr::new(ip, port) }
     }
+}
+
+/// The Contact, where requests can be sent to: a SIP URI (RFC 3261 §8.1.1.8).
+fn target_of(message: &Message) -> Option<Uri> {
+    let contact = message.contact().ok()??;
+    is_sip(contact.uri()).then(|| contact.uri().clone())
+}
+
+fn is_sip(uri: &Uri) -> bool {
+    matches!(uri.scheme(), Scheme::Sip | Scheme::Sips)
 }
 
 /// Addresses that mean something only to their neighbours.

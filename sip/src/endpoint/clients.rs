@@ -11,6 +11,10 @@ use crate::flow::{ConnectionId, Transport};
 use crate::transaction::{Client, ClientOutput, InviteClient, InviteClientOutput, Wire};
 use crate::{Message, Method};
 
+/// Forks of one INVITE whose 2xx is acknowledged. A 2xx of one more is dropped: nobody rings so many phones, and each
+/// makes us send two requests.
+const MAX_ACKS: usize = 16;
+
 /// One client transaction. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ClientId(pub(crate) u64);
@@ -38,7 +42,7 @@ pub(crate) enum Purpose {
     /// INFO within the dialog.
     Info(DialogId),
     /// NOTIFY within the dialog: its answer means nothing to the call.
-    Notify,
+    Notify(DialogId),
     /// The owner's request outside of a dialog.
     Request(RequestId),
     /// CANCEL: its answer means nothing (RFC 3261 §9.1).
@@ -120,6 +124,11 @@ impl Automaton {
 impl ClientEntry {
     pub(crate) fn new(purpose: Purpose, sent: Arc<Sent>, automaton: Automaton) -> Self {
         Self { purpose, sent, automaton, acks: Vec::new() }
+    }
+
+    /// Whether no further fork can have its 2xx acknowledged.
+    pub(crate) fn is_full(&self) -> bool {
+        self.acks.len() >= MAX_ACKS
     }
 
     /// Keeps the ACK of one fork's 2xx for its repetitions.

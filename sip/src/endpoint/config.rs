@@ -58,8 +58,8 @@ pub struct Limits {
     pub server_transactions: usize,
     /// The `Retry-After` of that 503.
     pub retry_after: Duration,
-    /// How long the owner may leave a request other than INVITE without [`super::Endpoint::respond`]; then it is
-    /// answered 500, as long as the client still waits.
+    /// How long the owner may leave a request unanswered that does not begin a call; then it is answered 500, as long
+    /// as the client still waits.
     pub respond_within: Duration,
 }
 

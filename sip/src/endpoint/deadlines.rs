@@ -51,6 +51,11 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
         Some(key)
     }
 
+    /// The deadline of `key`.
+    pub(crate) fn at(&self, key: K) -> Option<Instant> {
+        self.set.get(&key).copied()
+    }
+
     /// How many are set.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()

@@ -36,8 +36,6 @@ impl Body {
 pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE";
 /// Event packages, for `Allow-Events`.
 pub(crate) const ALLOW_EVENTS: &str = "refer";
-/// Extensions, for `Supported`: none that a peer would have to know of.
-pub(crate) const SUPPORTED: &str = "";
 
 /// A request without what makes it unique: the hop, the number and the answers to challenges.
 #[derive(Debug, Clone)]
@@ -133,13 +131,11 @@ impl Sent {
     }
 }
 
-/// What we can do, in the messages that tell it (RFC 3261 §20.5, §20.37; RFC 6665 §8.2.2).
+/// What we can do, in the messages that tell it (RFC 3261 §20.5; RFC 6665 §8.2.2). There is no extension to put into
+/// `Supported`.
 pub(crate) fn write_abilities(writer: &mut MessageWriter, method: Method<'_>) {
     if matches!(method, Method::Invite | Method::Update | Method::Options) {
-        writer
-            .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Supported, SUPPORTED)
-            .header(HeaderName::AllowEvents, ALLOW_EVENTS);
+        writer.header(HeaderName::Allow, ALLOW).header(HeaderName::AllowEvents, ALLOW_EVENTS);
     }
 }
 

@@ -16,6 +16,7 @@
 //! dialog. What is deliberately absent: DNS (the owner gives addresses), reliable provisional responses, registration,
 //! and any knowledge of what a body means.
 
+mod answering;
 mod authenticator;
 mod clients;
 mod config;
@@ -28,6 +29,7 @@ mod locals;
 mod receive;
 mod reply;
 mod requests;
+mod sending;
 mod servers;
 mod usage;
 
@@ -37,9 +39,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::clients::{ClientId, Purpose};
-use self::core::{Answer, Core, Timer};
+use self::core::{Core, Timer};
 use self::draft::Sent;
 use self::reply::Reply;
+use self::sending::Answer;
 use self::servers::ServerId;
 use self::usage::Usage;
 use crate::flow::{ConnectionId, Transmit, Transport};
@@ -51,6 +54,11 @@ pub use self::event::{DialogId, Event, Failure, Refusal, RequestId};
 pub use self::ledger::{Dropped, Ledger};
 pub use self::reply::StatusLine;
 pub use self::requests::{Invite, OutOfDialog};
+
+/// The answer to a request that its owner left alone.
+fn unanswered() -> Reply {
+    Reply::new(StatusCode::SERVER_INTERNAL_ERROR).warning("not answered in time")
+}
 
 /// All SIP of a process as one value: bytes and time go in, bytes and events come out.
 ///
@@ -127,15 +135,13 @@ impl Endpoint {
                 Timer::Server(id) => {
                     if let Some(entry) = self.core.servers.get_mut(id) {
                         entry.automaton.handle_timeout(now);
-                        self.core.attend_server(now, id);
+                        self.core.attend_server(id);
                     }
                 }
-                Timer::Answer(id) => {
-                    let reply = Reply::new(StatusCode::SERVER_INTERNAL_ERROR).warning("not answered in time");
-                    self.core.finish(now, id, reply);
-                }
-                Timer::Dialog(id) => self.with(now, id, |usage, core| usage.handle_timeout(now, core)),
+                Timer::Answer(id) => self.answer_for_owner(now, id),
+                Timer::Dialog(id) => self.with(id, |usage, core| usage.handle_timeout(now, core)),
             }
+            debug_assert!(self.core.deadlines.at(timer).is_none_or(|at| at > now), "{timer:?} is due again");
         }
     }
 
@@ -160,10 +166,18 @@ impl Endpoint {
         self.fail(now, failed);
     }
 
+    /// The owner has had its time.
+    fn answer_for_owner(&mut self, now: Instant, id: ServerId) {
+        if let Some(dialog) = self.core.servers.get(id).and_then(|entry| entry.dialog) {
+            self.with(dialog, |usage, core| usage.give_up_offer(now, core, id));
+        }
+        self.core.finish(now, id, unanswered());
+    }
+
     fn client_timeout(&mut self, now: Instant, id: ClientId) {
         let Some(entry) = self.core.clients.get_mut(id) else { return };
         entry.automaton.handle_timeout(now);
-        if let Some((purpose, sent)) = self.core.attend_client(now, id) {
+        if let Some((purpose, sent)) = self.core.attend_client(id) {
             self.tell_failure(now, purpose, &sent, Failure::Timeout);
         }
     }
@@ -175,18 +189,18 @@ impl Endpoint {
             match purpose {
                 _ if !entry.automaton.is_pending() => {}
                 Purpose::Invite(dialog) if self.core.is_proceeding(id) => {
-                    self.with(now, dialog, |usage, core| usage.invite_cut_off(now, core));
+                    self.with(dialog, |usage, core| usage.invite_cut_off(now, core));
                 }
                 Purpose::Invite(_)
                 | Purpose::Reinvite(_)
                 | Purpose::Bye(_)
                 | Purpose::Refer(_)
                 | Purpose::Info(_)
-                | Purpose::Notify
+                | Purpose::Notify(_)
                 | Purpose::Request(_)
                 | Purpose::Cancel
                 | Purpose::StrayBye => {
-                    self.core.abort(now, id);
+                    self.core.abort(id);
                     self.tell_failure(now, purpose, &sent, Failure::Transport);
                 }
             }
@@ -199,11 +213,12 @@ impl Endpoint {
             | Purpose::Reinvite(dialog)
             | Purpose::Bye(dialog)
             | Purpose::Refer(dialog)
-            | Purpose::Info(dialog) => {
-                self.with(now, dialog, |usage, core| usage.handle_failure(now, core, purpose, sent, failure));
+            | Purpose::Info(dialog)
+            | Purpose::Notify(dialog) => {
+                self.with(dialog, |usage, core| usage.handle_failure(now, core, purpose, sent, failure));
             }
             Purpose::Request(id) => self.core.tell(Event::RequestFailed { id, failure }),
-            Purpose::Notify | Purpose::Cancel | Purpose::StrayBye => {}
+            Purpose::Cancel | Purpose::StrayBye => {}
         }
     }
 
@@ -216,19 +231,18 @@ impl Endpoint {
                 }
             }
             Purpose::Reinvite(dialog) if !self.usages.contains_key(&dialog) => {
-                if answer.status.is_success() {
-                    self.core.acknowledge_stray(&answer);
-                }
+                self.core.settle_stray_reinvite(now, &answer);
             }
             Purpose::Invite(dialog)
             | Purpose::Reinvite(dialog)
             | Purpose::Bye(dialog)
             | Purpose::Refer(dialog)
-            | Purpose::Info(dialog) => {
-                self.with(now, dialog, |usage, core| usage.handle_response(now, core, answer));
+            | Purpose::Info(dialog)
+            | Purpose::Notify(dialog) => {
+                self.with(dialog, |usage, core| usage.handle_response(now, core, answer));
             }
             Purpose::Request(id) => self.request_answered(now, id, answer),
-            Purpose::Notify | Purpose::StrayBye => {
+            Purpose::StrayBye => {
                 self.core.answer_challenge(now, &answer);
             }
             Purpose::Cancel => {}
@@ -237,7 +251,7 @@ impl Endpoint {
 
     // ---- commands to a dialog
 
-    /// Sends a provisional response (101–199) to their INVITE. Repeated every minute until the final one.
+    /// Sends a provisional response (101–199, nothing else) to their INVITE. Repeated every minute until the final one.
     pub fn ring(
         &mut self,
         now: Instant,
@@ -247,12 +261,14 @@ impl Endpoint {
         body: Option<Body>,
     ) {
         let line = status.into();
-        self.with(now, dialog, |usage, core| usage.ring(now, core, line, headers, body));
+        if (101..200).contains(&line.status.code()) {
+            self.with(dialog, |usage, core| usage.ring(now, core, line, headers, body));
+        }
     }
 
     /// Answers their INVITE, re-INVITE or UPDATE with 200. The 2xx of an INVITE is repeated until its ACK comes.
     pub fn accept(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
-        self.with(now, dialog, |usage, core| usage.accept(now, core, headers, body));
+        self.with(dialog, |usage, core| usage.accept(now, core, headers, body));
     }
 
     /// Answers their INVITE, re-INVITE or UPDATE with 3xx–6xx. Anything below becomes 480.
@@ -267,12 +283,12 @@ impl Endpoint {
         if line.status.code() < 300 {
             line = StatusCode::TEMPORARILY_UNAVAILABLE.into();
         }
-        self.with(now, dialog, |usage, core| usage.refuse(now, core, line, headers));
+        self.with(dialog, |usage, core| usage.refuse(now, core, line, headers));
     }
 
     /// Acknowledges the 2xx to our INVITE or re-INVITE. Repetitions of the 2xx get the same ACK without being told.
     pub fn acknowledge(&mut self, now: Instant, dialog: DialogId, body: Option<Body>) {
-        self.with(now, dialog, |usage, core| usage.acknowledge(now, core, body));
+        self.with(dialog, |usage, core| usage.acknowledge(now, core, body));
     }
 
     /// Ends the call as its state demands: CANCEL for our INVITE without final response (after its first provisional
@@ -280,31 +296,31 @@ impl Endpoint {
     /// whichever it is. What the owner hears after that is [`Event::Refused`] or [`Event::Failed`] of an INVITE still
     /// under way, the progress of REFERs, and [`Event::Gone`].
     pub fn hang_up(&mut self, now: Instant, dialog: DialogId, headers: Headers) {
-        self.with(now, dialog, |usage, core| usage.hang_up(now, core, headers));
+        self.with(dialog, |usage, core| usage.hang_up(now, core, headers));
     }
 
     /// Offers a change of the session: one [`Event::ReinviteAnswered`] or [`Event::ReinviteRefused`] follows unless the
     /// dialog ends first. Waits while another exchange or an ACK is under way; at most one waits, and a newer one
     /// takes its place. After a glare (491) it is sent again by itself.
     pub fn reinvite(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
-        self.with(now, dialog, |usage, core| usage.reinvite(now, core, headers, body));
+        self.with(dialog, |usage, core| usage.reinvite(now, core, headers, body));
     }
 
     /// Asks the other side to call `refer_to` (RFC 3515): [`Event::ReferAccepted`] or [`Event::ReferRefused`] follows,
     /// then [`Event::ReferProgress`] as they send it. Referred-By is our Contact unless `headers` has one.
     pub fn refer(&mut self, now: Instant, dialog: DialogId, refer_to: &NameAddr, headers: Headers) {
-        self.with(now, dialog, |usage, core| usage.refer(now, core, refer_to, headers));
+        self.with(dialog, |usage, core| usage.refer(now, core, refer_to, headers));
     }
 
     /// Sends INFO: [`Event::InfoAnswered`] or [`Event::InfoFailed`] follows unless the dialog ends first.
     pub fn info(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
-        self.with(now, dialog, |usage, core| usage.info(now, core, headers, body));
+        self.with(dialog, |usage, core| usage.info(now, core, headers, body));
     }
 
     /// Sends NOTIFY to whoever sent us REFER (RFC 3515 §2.4.4). `headers` name the event and the subscription's state.
     /// Its answer is not told: the call goes on either way.
     pub fn notify(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Option<Body>) {
-        self.with(now, dialog, |usage, core| usage.notify(now, core, headers, body));
+        self.with(dialog, |usage, core| usage.notify(now, core, headers, body));
     }
 
     /// Answers a request that an event gave out. A provisional status may come first, of the final ones one counts.
@@ -316,16 +332,16 @@ impl Endpoint {
         headers: Headers,
         body: Option<Body>,
     ) {
-        self.core.finish(now, ServerId(id.0), Reply::new(status).headers(headers).body(body));
+        self.core.respond(now, ServerId(id.0), Reply::new(status).headers(headers).body(body));
     }
 
     /// Leaves a request without answer, on purpose. If it comes again, it is told again.
-    pub fn discard(&mut self, now: Instant, id: RequestId) {
-        self.core.discard(now, ServerId(id.0));
+    pub fn discard(&mut self, id: RequestId) {
+        self.core.discard(ServerId(id.0));
     }
 
     /// Lets a usage act, and notes what became of it.
-    fn with(&mut self, now: Instant, id: DialogId, act: impl FnOnce(&mut Usage, &mut Core)) {
+    fn with(&mut self, id: DialogId, act: impl FnOnce(&mut Usage, &mut Core)) {
         let Some(usage) = self.usages.get_mut(&id) else { return };
         act(usage, &mut self.core);
         if usage.is_gone() {
@@ -335,18 +351,14 @@ impl Endpoint {
             self.core.tell(Event::Gone { dialog: id });
         } else {
             let deadline = usage.poll_timeout();
-            debug_assert!(
-                deadline.is_none_or(|at| at > now),
-                "a dialog that is due was not attended: {usage:?}"
-            );
             self.core.deadlines.set(Timer::Dialog(id), deadline);
         }
     }
 
-    fn insert(&mut self, now: Instant, usage: Usage) {
+    fn insert(&mut self, usage: Usage) {
         let id = usage.id;
         self.by_tag.insert(usage.local_tag.clone(), id);
         self.usages.insert(id, usage);
-        self.with(now, id, |_, _| {});
+        self.with(id, |_, _| {});
     }
 }

@@ -67,7 +67,7 @@ impl Endpoint {
         if let Some(id) = key.as_ref().and_then(|key| self.core.servers.find(key)) {
             if let Some(entry) = self.core.servers.get_mut(id) {
                 entry.automaton.handle_repetition();
-                self.core.attend_server(now, id);
+                self.core.attend_server(id);
             }
             return;
         }
@@ -79,7 +79,7 @@ impl Endpoint {
             return self.core.answer_statelessly(&request, flow, StatusCode::BAD_REQUEST);
         };
         if method == Method::Cancel {
-            return self.receive_cancel(now, flow, &request, &via);
+            return self.receive_cancel(now, flow, request, &via, key);
         }
         match self.place(flow, &request) {
             Place::Refused(reply) => self.core.answer_statelessly(&request, flow, reply),
@@ -110,10 +110,8 @@ impl Endpoint {
         if request.request_uri().is_ok_and(|uri| uri.scheme() == Scheme::Sips) && !is_secure {
             return Place::refused(StatusCode::UNSUPPORTED_URI_SCHEME, "sips is for TLS");
         }
-        let unsupported: Vec<&str> = request.tokens(HeaderName::Require).collect();
-        if !unsupported.is_empty() {
-            let reply = Reply::new(StatusCode::BAD_EXTENSION);
-            return Place::Refused(reply.header(HeaderName::Unsupported, unsupported.join(", ")));
+        if request.headers(HeaderName::Require).any(|value| !value.as_bytes().is_empty()) {
+            return Place::Refused(refuse_extensions(request));
         }
         match within {
             Some(tag) => self.place_within(request, &tag),
@@ -168,7 +166,7 @@ impl Endpoint {
         self.connections.extend(flow.connection);
         let server = self.core.open(now, request.clone(), via, key, Some(id), flow);
         let incoming = Incoming { server, request, flow };
-        self.with(now, id, |usage, core| usage.handle_request(now, core, incoming));
+        self.with(id, |usage, core| usage.handle_request(now, core, incoming));
     }
 
     fn new_call(&mut self, now: Instant, flow: Flow, request: Message, via: &Via, key: ServerKey) {
@@ -176,7 +174,8 @@ impl Endpoint {
         let to = request.to().map(|to| to.with_tag(&tag));
         let dialog = to.ok().and_then(|to| Dialog::of_callee(&request, to, flow));
         let Some(dialog) = dialog else {
-            let reply = Reply::new(StatusCode::BAD_REQUEST).warning("Contact is missing");
+            let reply =
+                Reply::new(StatusCode::BAD_REQUEST).warning("no Contact or Record-Route that can be reached");
             return self.core.answer_statelessly(&request, flow, reply);
         };
         let request = Arc::new(request);
@@ -184,12 +183,13 @@ impl Endpoint {
         self.connections.extend(flow.connection);
         let server = self.core.open(now, request.clone(), via, key, Some(id), flow);
         self.core.set_tag(server, &tag);
-        let user = request.request_uri().ok();
-        let contact = self.core.locals.contact(flow, user.as_ref().and_then(|uri| uri.user()));
+        let uri = request.request_uri().ok();
+        let user = uri.as_ref().and_then(|uri| uri.user_text());
+        let contact = self.core.locals.contact(flow, user.as_deref());
         let call_id = dialog.call_id().clone();
         let ringing = Ringing::new(now, dialog, server, request.clone());
         self.core.tell(Event::Invited { dialog: id, request: (*request).clone(), flow });
-        self.insert(now, Usage::callee(id, call_id, tag, contact, ringing));
+        self.insert(Usage::callee(id, call_id, tag, contact, ringing));
     }
 
     /// An ACK never gets an answer (RFC 3261 §17).
@@ -206,26 +206,42 @@ impl Endpoint {
         let tag = request.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
         let mut is_known = false;
         if let Place::Dialog(id) = self.place_within(request, &tag) {
-            self.with(now, id, |usage, core| is_known = usage.handle_ack(now, core, request));
+            self.with(id, |usage, core| is_known = usage.handle_ack(now, core, request));
         }
         if !is_known {
             self.core.dropped.stray_acks += 1;
         }
     }
 
-    /// RFC 3261 §9.2. The CANCEL needs no memory: as long as its INVITE is remembered, so is what to say.
-    fn receive_cancel(&mut self, now: Instant, flow: Flow, request: &Message, via: &Via) {
-        let key = ServerKey::of(request, via, Method::Invite);
-        let Some(id) = key.and_then(|key| self.core.servers.find(&key)) else {
+    /// RFC 3261 §9.2: answered whatever becomes of the INVITE, and with the same tag.
+    fn receive_cancel(&mut self, now: Instant, flow: Flow, request: Message, via: &Via, key: ServerKey) {
+        let invite = ServerKey::of(&request, via, Method::Invite);
+        let Some(invite) = invite.and_then(|key| self.core.servers.find(&key)) else {
             let unknown = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
-            return self.core.answer_statelessly(request, flow, unknown);
+            return self.core.answer_statelessly(&request, flow, unknown);
         };
-        self.core.answer_cancel(id, request, flow);
-        let dialog = self.core.servers.get(id).filter(|entry| entry.automaton.is_pending());
-        if let Some(dialog) = dialog.and_then(|entry| entry.dialog) {
-            self.with(now, dialog, |usage, core| usage.handle_cancel(now, core, id, request));
+        let request = Arc::new(request);
+        let cancel = self.core.open(now, request.clone(), via, key, None, flow);
+        let entry = self.core.servers.get(invite);
+        if let Some(tag) = entry.and_then(|entry| entry.tag.clone()) {
+            self.core.set_tag(cancel, &tag);
+        }
+        let pending = self.core.servers.get(invite).filter(|entry| entry.automaton.is_pending());
+        let dialog = pending.and_then(|entry| entry.dialog);
+        self.core.finish(now, cancel, StatusCode::OK);
+        if let Some(dialog) = dialog {
+            self.with(dialog, |usage, core| usage.handle_cancel(now, core, invite, &request));
         }
     }
+}
+
+/// RFC 3261 §8.2.2.3: there is no extension that we could be required to have.
+fn refuse_extensions(request: &Message) -> Reply {
+    let unsupported: Vec<&str> = request.tokens(HeaderName::Require).collect();
+    if unsupported.is_empty() {
+        return Reply::new(StatusCode::BAD_REQUEST).warning("Require is malformed");
+    }
+    Reply::new(StatusCode::BAD_EXTENSION).header(HeaderName::Unsupported, unsupported.join(", "))
 }
 
 /// Whose a request is.

@@ -1,12 +1,13 @@
 //! Requests that begin something: an INVITE of ours, or a request outside of any dialog.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::authenticator::Authenticator;
 use super::clients::Purpose;
-use super::core::{Answer, Attempt, MAX_FORWARDS, Way};
 use super::draft::{Body, Draft, Headers};
+use super::sending::{Answer, Attempt, MAX_FORWARDS, Way};
 use super::usage::{Calling, Usage};
 use super::{DialogId, Endpoint, Event, Failure, RequestId};
 use crate::auth::Credentials;
@@ -95,7 +96,7 @@ impl Endpoint {
         let call_id: Arc<str> = format!("{}{}", core.token(), core.token()).into();
         let Invite { target, request_uri, routes, from, to, headers, body, timer_b, max_forwards, .. } =
             invite;
-        let user = invite.contact_user.as_deref().or(from.uri().user()).map(str::to_owned);
+        let user = invite.contact_user.or_else(|| from.uri().user_text().map(Cow::into_owned));
         let way = Way { target, connection: None, near: None };
         let Some(contact) = core.contact_towards(way, user.as_deref()) else {
             core.tell(Event::Failed { dialog: id, failure: Failure::Transport });
@@ -127,7 +128,7 @@ impl Endpoint {
             .send(now, Arc::new(draft), attempt, Some(&mut authenticator))
             .expect("there was a listener for the Contact");
         let calling = Calling::new(now, client, timer_b);
-        self.insert(now, Usage::caller(id, call_id, tag, contact, authenticator, calling));
+        self.insert(Usage::caller(id, call_id, tag, contact, authenticator, calling));
         id
     }
 
@@ -143,7 +144,7 @@ impl Endpoint {
             method,
             uri: request_uri.without_headers(),
             routes: Vec::new(),
-            contact: core.contact_towards(way, from.uri().user()),
+            contact: core.contact_towards(way, from.uri().user_text().as_deref()),
             from: from.with_tag(&tag),
             to,
             call_id: format!("{}{}", core.token(), core.token()).into(),

@@ -72,7 +72,8 @@ impl Confirmed {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let success = self.successes.values().map(|waiting| waiting.success.poll_timeout()).min();
-        earlier(success, self.next_offer.as_ref().and_then(|offer| offer.not_before))
+        let offer = self.next_offer.as_ref().and_then(|offer| offer.not_before);
+        earlier(success, earlier(offer, self.exchange.poll_timeout()))
     }
 
     pub(super) fn lose_connection(&mut self, connection: ConnectionId) {
@@ -110,6 +111,7 @@ impl Usage {
             };
             return self.send_bye(now, core, headers);
         }
+        self.take_back_offer(now, core);
         self.start_offer(now, core);
     }
 
@@ -198,7 +200,7 @@ impl Usage {
 
     /// Sends the state of a subscription (RFC 6665 §4.2.2), best effort.
     pub(crate) fn notify(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Option<Body>) {
-        self.request_within(now, core, Method::Notify, Purpose::Notify, headers, body);
+        self.request_within(now, core, Method::Notify, Purpose::Notify(self.id), headers, body);
     }
 
     fn request_within(
@@ -256,6 +258,12 @@ impl Usage {
         core.tell(Event::ReferProgress { dialog: self.id, status, reason, terminated, request });
         self.leave_if_done(now, core);
         Reply::new(StatusCode::OK)
+    }
+
+    pub(super) fn notify_answered(&mut self, now: Instant, core: &mut Core, answer: &Answer) {
+        if let Some(dialog) = self.stage.dialog_mut() {
+            answer_challenge(now, core, &mut self.authenticator, dialog, answer);
+        }
     }
 
     pub(super) fn info_answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {

@@ -22,10 +22,11 @@ use std::time::Instant;
 
 use super::authenticator::Authenticator;
 use super::clients::{ClientId, Purpose};
-use super::core::{Answer, Attempt, Core, Way};
+use super::core::Core;
 use super::draft::{Body, Draft, Headers, Sent};
 use super::event::{DialogId, Event, Failure, Refusal, RequestId};
 use super::reply::{Reply, StatusLine};
+use super::sending::{Answer, Attempt};
 use super::servers::ServerId;
 use crate::dialog::glare::CallIdOwner;
 use crate::dialog::{Dialog, Referrals, is_refer_notification};
@@ -152,13 +153,13 @@ impl Usage {
     pub(crate) fn handle_response(&mut self, now: Instant, core: &mut Core, answer: Answer) {
         match answer.purpose {
             Purpose::Invite(_) => self.invite_answered(now, core, answer),
-            Purpose::Reinvite(_) | Purpose::Bye(_) | Purpose::Refer(_) | Purpose::Info(_)
-                if answer.status.is_provisional() => {}
             Purpose::Reinvite(_) => self.reinvite_answered(now, core, answer),
+            Purpose::Bye(_) | Purpose::Refer(_) | Purpose::Info(_) if answer.status.is_provisional() => {}
             Purpose::Bye(_) => self.bye_answered(now, core, answer),
             Purpose::Refer(_) => self.refer_answered(now, core, answer),
             Purpose::Info(_) => self.info_answered(now, core, answer),
-            Purpose::Notify | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
+            Purpose::Notify(_) => self.notify_answered(now, core, &answer),
+            Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
         }
     }
 
@@ -177,7 +178,7 @@ impl Usage {
             Purpose::Bye(_) => self.bye_failed(now, core, sent, failure),
             Purpose::Refer(_) => self.refer_failed(now, core, sent, failure),
             Purpose::Info(_) => core.tell(Event::InfoFailed { dialog: self.id, failure }),
-            Purpose::Notify | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
+            Purpose::Notify(_) | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
         }
     }
 
@@ -234,7 +235,7 @@ impl Usage {
             _ if matches!(self.stage, Stage::Leaving(_) | Stage::Gone) => {
                 Some(Reply::new(StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST))
             }
-            Method::Invite => self.reinvite_received(core, incoming),
+            Method::Invite => self.reinvite_received(now, core, incoming),
             Method::Update => self.update_received(now, core, incoming),
             Method::Notify => self.give_out(now, core, incoming, |dialog, id, request| Event::Notified {
                 dialog,
@@ -384,7 +385,7 @@ fn send_within(
     purpose: Purpose,
 ) -> Option<(ClientId, u32)> {
     let seq = dialog.next_seq();
-    let attempt = Attempt::first(seq, Way::of(dialog), purpose);
+    let attempt = Attempt::first(seq, core.way(dialog), purpose);
     let client = core.send(now, Arc::new(draft), attempt, Some(authenticator))?;
     Some((client, seq))
 }

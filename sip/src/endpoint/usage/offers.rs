@@ -12,6 +12,7 @@
 
 use super::*;
 use crate::dialog::{Success, glare};
+use crate::endpoint::unanswered;
 
 /// An offer of ours that is to be sent.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 pub(super) enum Exchange {
     Idle,
-    /// Our re-INVITE with that CSeq has no final response.
+    /// Our re-INVITE has no final response.
     Ours {
-        seq: u32,
+        sent: Reinvite,
         offer: Offer,
     },
     /// Their request waits for the owner.
@@ -37,6 +38,24 @@ pub(super) enum Exchange {
         server: ServerId,
         request: Arc<Message>,
     },
+}
+
+/// A re-INVITE of ours under way.
+#[derive(Debug)]
+pub(super) struct Reinvite {
+    client: ClientId,
+    seq: u32,
+    /// When it is taken back although something provisional has come: other offers wait for its end.
+    take_back: Option<Instant>,
+}
+
+impl Exchange {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Ours { sent, .. } => sent.take_back,
+            Self::Idle | Self::Theirs { .. } => None,
+        }
+    }
 }
 
 impl Usage {
@@ -85,7 +104,10 @@ impl Usage {
             Draft { contact, headers, body: offer.body.clone(), ..Draft::within(dialog, Method::Invite) };
         let purpose = Purpose::Reinvite(self.id);
         match send_within(now, core, &mut self.authenticator, dialog, draft, purpose) {
-            Some((_, seq)) => confirmed.exchange = Exchange::Ours { seq, offer },
+            Some((client, seq)) => {
+                let take_back = Some(now + core.config.timers.give_up());
+                confirmed.exchange = Exchange::Ours { sent: Reinvite { client, seq, take_back }, offer };
+            }
             None => {
                 let refusal = Refusal::Failed(Failure::Transport);
                 core.tell(Event::ReinviteRefused { dialog: self.id, refusal });
@@ -96,18 +118,15 @@ impl Usage {
     pub(super) fn reinvite_answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {
         let status = answer.status;
         let Stage::Confirmed(confirmed) = &mut self.stage else {
-            if status.is_success() {
-                core.acknowledge_stray(&answer);
-            }
-            return;
+            return core.settle_stray_reinvite(now, &answer);
         };
-        let Exchange::Ours { seq, offer } = &mut confirmed.exchange else { return };
-        if *seq != answer.sent.seq {
+        let Exchange::Ours { sent, offer } = &mut confirmed.exchange else { return };
+        if sent.client != answer.client || status.is_provisional() {
             return;
         }
         let dialog = &mut confirmed.dialog;
-        if let Some((_, again)) = answer_challenge(now, core, &mut self.authenticator, dialog, &answer) {
-            *seq = again;
+        if let Some((client, seq)) = answer_challenge(now, core, &mut self.authenticator, dialog, &answer) {
+            *sent = Reinvite { client, seq, take_back: Some(now + core.config.timers.give_up()) };
             return;
         }
         if status.is_success() {
@@ -151,7 +170,7 @@ impl Usage {
 
     pub(super) fn reinvite_failed(&mut self, now: Instant, core: &mut Core, sent: &Sent, failure: Failure) {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
-        if !matches!(confirmed.exchange, Exchange::Ours { seq, .. } if seq == sent.seq) {
+        if !matches!(&confirmed.exchange, Exchange::Ours { sent: ours, .. } if ours.seq == sent.seq) {
             return;
         }
         confirmed.exchange = Exchange::Idle;
@@ -165,7 +184,12 @@ impl Usage {
 
     // ---- theirs
 
-    pub(super) fn reinvite_received(&mut self, core: &mut Core, incoming: &Incoming) -> Option<Reply> {
+    pub(super) fn reinvite_received(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        incoming: &Incoming,
+    ) -> Option<Reply> {
         let confirmed = match &mut self.stage {
             Stage::Confirmed(confirmed) => confirmed,
             // Our own INVITE is under way (RFC 5407 §3.1.2).
@@ -177,6 +201,7 @@ impl Usage {
         }
         let Incoming { server, request, .. } = incoming;
         confirmed.exchange = Exchange::Theirs { server: *server, request: request.clone() };
+        core.await_owner(now, *server);
         core.tell(Event::Reinvited { dialog: self.id, request: (**request).clone() });
         None
     }
@@ -204,7 +229,6 @@ impl Usage {
             return Some(reply);
         }
         confirmed.exchange = Exchange::Theirs { server: *server, request: request.clone() };
-        self.open.push(*server);
         core.await_owner(now, *server);
         core.tell(Event::Updated { dialog: self.id, request: (**request).clone() });
         None
@@ -241,6 +265,14 @@ impl Usage {
         self.start_offer(now, core);
     }
 
+    /// The owner has had its time for their offer.
+    pub(crate) fn give_up_offer(&mut self, now: Instant, core: &mut Core, offer: ServerId) {
+        let Stage::Confirmed(confirmed) = &self.stage else { return };
+        if matches!(confirmed.exchange, Exchange::Theirs { server, .. } if server == offer) {
+            self.refuse_offer(now, core, unanswered());
+        }
+    }
+
     /// CANCEL of a re-INVITE.
     pub(super) fn cancel_offer(&mut self, now: Instant, core: &mut Core, invite: ServerId) {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
@@ -250,13 +282,26 @@ impl Usage {
         }
     }
 
+    /// Takes our re-INVITE back if its time has come.
+    pub(super) fn take_back_offer(&mut self, now: Instant, core: &mut Core) {
+        let Stage::Confirmed(Confirmed { exchange: Exchange::Ours { sent, .. }, .. }) = &mut self.stage
+        else {
+            return;
+        };
+        if sent.take_back.is_some_and(|at| at <= now) {
+            sent.take_back = None;
+            core.cancel(now, sent.client, Headers::new());
+        }
+    }
+
     /// The dialog ends: their offer is answered, ours forgotten.
     pub(super) fn close_exchange(&mut self, now: Instant, core: &mut Core) {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
         confirmed.next_offer = None;
-        if let Exchange::Theirs { server, .. } = confirmed.exchange {
-            core.finish(now, server, StatusCode::REQUEST_TERMINATED);
-            confirmed.exchange = Exchange::Idle;
+        match std::mem::replace(&mut confirmed.exchange, Exchange::Idle) {
+            Exchange::Theirs { server, .. } => core.finish(now, server, StatusCode::REQUEST_TERMINATED),
+            Exchange::Ours { sent, .. } => core.expect_end(now, sent.client),
+            Exchange::Idle => {}
         }
     }
 }
