@@ -10,24 +10,27 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Uri;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 
+use super::connection::{CountedStream, OpenConnections};
 use super::guard::{NetworkPolicy, Scheme};
 use super::receiver::NotAReceiver;
 use super::settings::WebhookSettings;
 use super::verdict::Failure;
 
 /// Connections kept for a receiver that has nothing at the moment, and for how long.
-const IDLE: (usize, Duration) = (4, Duration::from_secs(30));
+const IDLE: (usize, Duration) = (16, Duration::from_secs(30));
 
 /// The head of a response may be this long.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -41,7 +44,24 @@ const ADDRESSES: usize = 4;
 
 /// The client for all receivers. Made anew when the settings change, so that no connection outlives the policy that
 /// allowed it.
-pub(super) type HttpClient = Client<Deadlined, Full<Bytes>>;
+#[derive(Clone)]
+pub(super) struct HttpClient {
+    client: Client<Deadlined, Full<Bytes>>,
+    open: OpenConnections,
+}
+
+impl HttpClient {
+    /// Sends the request, over a connection that is idle or a new one.
+    pub(super) async fn request(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        if self.open.is_crowded() {
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.client.request(request).await.map_err(|error| failure(&error))
+    }
+}
 
 pub(super) fn client(settings: &WebhookSettings) -> HttpClient {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -54,7 +74,9 @@ pub(super) fn client(settings: &WebhookSettings) -> HttpClient {
         .expect("the provider has the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    let open = OpenConnections::default();
     let guarded = Guarded {
+        open: open.clone(),
         policy: Arc::new(settings.network.clone()),
         lookups: Arc::new(Semaphore::new(LOOKUPS)),
         within: settings.connect_timeout,
@@ -64,16 +86,17 @@ pub(super) fn client(settings: &WebhookSettings) -> HttpClient {
         .https_or_http()
         .enable_http1()
         .wrap_connector(guarded);
-    Client::builder(TokioExecutor::new())
+    let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(IDLE.0)
         .pool_idle_timeout(IDLE.1)
         .http1_max_buf_size(LONGEST_HEAD)
-        .build(Deadlined { connector, within: settings.connect_timeout })
+        .build(Deadlined { connector, within: settings.connect_timeout });
+    HttpClient { client, open }
 }
 
 /// What went wrong, by what lies at the bottom of the client's error.
-pub(super) fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
+fn failure(error: &hyper_util::client::legacy::Error) -> Failure {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     let mut deepest = error.to_string();
     while let Some(error) = cause {
@@ -95,13 +118,14 @@ type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, Box<dyn Error + Send 
 /// Resolves, judges, connects.
 #[derive(Clone)]
 pub(super) struct Guarded {
+    open: OpenConnections,
     policy: Arc<NetworkPolicy>,
     lookups: Arc<Semaphore>,
     within: Duration,
 }
 
 impl Service<Uri> for Guarded {
-    type Response = TokioIo<TcpStream>;
+    type Response = CountedStream;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Connecting<Self::Response>;
 
@@ -110,11 +134,11 @@ impl Service<Uri> for Guarded {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { policy, lookups, within } = self.clone();
+        let Self { open, policy, lookups, within } = self.clone();
         Box::pin(async move {
             let deadline = Instant::now() + within;
             let stream = connect(&policy, lookups, &uri, deadline).await?;
-            Ok(TokioIo::new(stream))
+            Ok(open.count(stream))
         })
     }
 }
@@ -176,7 +200,7 @@ pub(super) struct Deadlined {
 }
 
 impl Service<Uri> for Deadlined {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<CountedStream>;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Connecting<Self::Response>;
 
@@ -190,5 +214,39 @@ impl Service<Uri> for Deadlined {
         Box::pin(async move {
             timeout_at(deadline, connecting).await.unwrap_or_else(|_| Err(Failure::TimedOut.into()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_kept_for_later_unless_there_are_too_many() {
+        for (crowded, kept) in [(false, true), (true, false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+            let network = NetworkPolicy { allow_private: true, allow_networks: Vec::new() };
+            let client = client(&WebhookSettings { network, ..WebhookSettings::default() });
+            if crowded {
+                client.open.crowd();
+            }
+
+            let receiver = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = vec![0; 1024];
+                let length = stream.read(&mut head).await.unwrap();
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                String::from_utf8_lossy(&head[..length]).into_owned()
+            });
+            let mut request = Request::new(Full::default());
+            *request.uri_mut() = uri;
+            client.request(request).await.unwrap();
+
+            assert_eq!(!receiver.await.unwrap().contains("connection: close"), kept);
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! nothing here is needed to survive.
 
 mod connect;
+mod connection;
 mod guard;
 mod outbox;
 mod queue;

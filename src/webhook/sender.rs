@@ -266,7 +266,7 @@ async fn exchange(
     outgoing: Outgoing,
 ) -> Result<(Verdict, Incoming), Failure> {
     let request = request(settings, outgoing, clock.timestamp(now()))?;
-    let response = client.request(request).await.map_err(|error| connect::failure(&error))?;
+    let response = client.request(request).await?;
     let verdict = Verdict::of(response.status(), response.headers(), clock.timestamp(now()));
     Ok((verdict, response.into_body()))
 }
