@@ -47,7 +47,7 @@ rust-checks:
 
 # Unit, property, simulation, layers, documentation and documented examples: one build, one profile.
 rust-tests:
-	$(call say,Rust tests: units, properties, simulation, API, command line, layers)
+	$(call say,Rust tests: units; properties; simulation; API; command line; layers)
 	@$(CARGO) test --workspace --locked
 
 # Other people's software against ours: SIPp, baresip, Pipecat, verifiers of webhooks, a browser.

@@ -406,7 +406,8 @@ mod tests {
         }
         store.health().wait_for(|healthy| !healthy).await.unwrap();
 
-        assert_eq!(*store.durable().borrow(), RecordNumber(0));
+        // The first group may be small enough for the pages there are.
+        assert!(store.durable().borrow().0 < 100);
         assert!(!store.healthy());
         store.poke(|connection| {
             connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
