@@ -66,7 +66,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            server_transactions: 50_000,
+            server_transactions: 20_000,
             retry_after: Duration::from_secs(10),
             respond_within: Duration::from_secs(20),
         }

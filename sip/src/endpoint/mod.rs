@@ -1,5 +1,5 @@
-//! One SIP endpoint, sans-IO: all transactions and dialogs of a process, RFC 3261 with the extensions that
-//! [`Endpoint`] names.
+//! One SIP endpoint, sans-IO: all transactions and dialogs of a process. RFC 3261 with RFC 3311 (UPDATE), 3420 and 3515
+//! (REFER), 3581 (`rport`), 4320, 4488, 5057, 5407, 6026, 6141, 6665, 7616 and 8760 (digest).
 //! ```text
 //!            handle_message, handle_timeout              commands (invite, accept, hang_up …)
 //!                       |                                          |
@@ -12,8 +12,8 @@
 //!                       v                                          v
 //!                 poll_transmit                               poll_event
 //! ```
-//! The files: `receive` takes messages, `core` has the transactions and writes messages, `usage` is the life of one
-//! dialog. What is deliberately absent: DNS (the owner gives addresses), reliable provisional responses, registration,
+//! The files: `receive` finds out whose a message is, `core` has the transactions, `sending` and `answering` are what is
+//! done with them, `usage` is the life of one dialog. What is deliberately absent: DNS (the owner gives addresses), reliable provisional responses, registration,
 //! and any knowledge of what a body means.
 
 mod answering;

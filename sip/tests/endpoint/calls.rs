@@ -6,7 +6,7 @@ use sip::endpoint::{Event, Failure};
 use sip::simulate::Faults;
 use sip::{Body, HeaderName, Headers, Invite, StatusCode, StatusLine, Transport};
 
-use crate::owners::{ALICE, BOB, Pair, dialog, message};
+use crate::owners::{ALICE, BOB, Pair, dialog, message, name};
 
 #[test]
 fn a_call_rings_is_answered_and_hung_up_by_the_caller() {
@@ -159,6 +159,42 @@ fn ringing_is_repeated_every_minute() {
     assert_eq!(pair.times_sent(BOB, "180"), 4);
     pair.act(BOB, |endpoint, now| endpoint.refuse(now, bob, StatusCode::BUSY_HERE, Headers::new()));
     pair.settle();
+}
+
+#[test]
+fn a_100_is_told_but_makes_no_dialog() {
+    let mut pair = Pair::new(Faults::NONE);
+    pair.call(Transport::Udp);
+    let progress = pair.until(ALICE, "Progress");
+
+    assert_eq!(message(&progress).status(), Some(StatusCode::TRYING));
+    assert_eq!(message(&progress).to().unwrap().tag(), None);
+}
+
+#[test]
+fn a_notify_reaches_whoever_sent_refer_and_its_answer_is_nobodys() {
+    let mut pair = Pair::new(Faults::NONE);
+    let (alice, bob) = pair.connected(Transport::Udp);
+    pair.act(ALICE, |endpoint, now| endpoint.refer(now, alice, &name("sip:carol@10.0.0.3"), Headers::new()));
+    let Event::Referred { id, .. } = pair.until(BOB, "Referred") else { panic!() };
+    let lines: Headers = vec![
+        ("Event".into(), "refer".into()),
+        ("Subscription-State".into(), "terminated;reason=noresource".into()),
+    ];
+    let body = Body { content_type: "message/sipfrag".into(), content: "SIP/2.0 200 OK".into() };
+    pair.act(BOB, |endpoint, now| {
+        endpoint.respond(now, id, StatusCode::ACCEPTED, Headers::new(), None);
+        endpoint.notify(now, bob, lines, Some(body));
+    });
+    let Event::ReferProgress { status, terminated, .. } = pair.until(ALICE, "ReferProgress") else {
+        panic!()
+    };
+    pair.act(ALICE, |endpoint, now| endpoint.hang_up(now, alice, Headers::new()));
+    pair.settle();
+
+    assert_eq!((status, terminated), (Some(StatusCode::OK), true));
+    assert_eq!(pair.words(ALICE), ["Answered", "ReferAccepted", "ReferProgress", "Gone"]);
+    assert_eq!(pair.words(BOB), ["Invited", "Acknowledged", "Referred", "HungUp", "Gone"]);
 }
 
 /// RFC 3261 §13.3.1.
