@@ -460,9 +460,13 @@ impl Desk {
             }
             Heard::Ping { flow } => self.net.pong(flow),
             Heard::Opened { connection, peer, sender } => self.net.opened(connection, peer, sender),
-            Heard::Closed { connection, .. } => {
+            Heard::Closed { connection, peer, side } => {
                 self.net.closed(connection);
                 self.exchange.handle_connection_lost(now, connection);
+                // What went out on a stream of our own may never have been heard on it: only its address is known.
+                if side == sip::Side::Dialled {
+                    self.exchange.handle_send_failure(now, sip::Transport::Tcp, peer);
+                }
             }
             Heard::NotOpened { connection, peer } => {
                 self.net.closed(connection);

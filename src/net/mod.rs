@@ -53,6 +53,8 @@ pub enum Heard {
         connection: sip::ConnectionId,
         /// The other end.
         peer: SocketAddr,
+        /// Who opened it.
+        side: sip::Side,
     },
     /// No stream could be opened.
     NotOpened {

@@ -108,7 +108,7 @@ async fn carry(
             () = write(writer, &mut messages) => {}
         }
     }
-    let _nobody_listens = heard.send(Heard::Closed { connection, peer }).await;
+    let _nobody_listens = heard.send(Heard::Closed { connection, peer, side }).await;
 }
 
 async fn write(mut writer: tokio::net::tcp::WriteHalf<'_>, messages: &mut mpsc::Receiver<Bytes>) {
