@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,6 +13,7 @@ use clap::Args;
 use media::{Wav, correlate};
 use serde::Serialize;
 
+use super::directory::Directory;
 use super::run::{control_runtime, start_log};
 use super::{Outcome, print};
 use crate::call::{CallId, CallView, EventKind, Milestone, TenantId};
@@ -103,9 +103,9 @@ async fn demonstrate(options: &Options) -> Outcome {
 /// Starts everything. A demonstration that ends by itself takes any free port; one that stays takes those that
 /// people expect, if they are free.
 async fn set(once: bool) -> Result<Stage, Box<dyn std::error::Error + Send + Sync>> {
-    let directory = Directory::new()?;
+    let directory = Directory::new("demo")?;
     let secret = format!("whsec_{}", STANDARD.encode(crypto::random::<32>()));
-    std::fs::write(directory.0.join("secret"), &secret)?;
+    std::fs::write(directory.path().join("secret"), &secret)?;
     let engine = EchoEngine::start()?;
     let receiver = Receiver::start(&secret).await?;
     let (ip, sip_port, http_port) = if once {
@@ -114,7 +114,7 @@ async fn set(once: bool) -> Result<Stage, Box<dyn std::error::Error + Send + Syn
         (outward(), free_sip_port(5060), free_http_port(8080))
     };
     let text = configuration(ip, sip_port, http_port, &engine.url(), &receiver.url());
-    let path = directory.0.join("callingedge.toml");
+    let path = directory.path().join("callingedge.toml");
     let config = Config::parse(&text, &Surroundings::of(&path))
         .map_err(|mistakes| ConfigError::Mistakes { path, mistakes })?;
     let daemon = Daemon::start(config.clone(), Location::File(config.store.path.clone())).await?;
@@ -342,30 +342,6 @@ fn invitation(stage: &Stage) -> String {
          Ctrl-C ends it.\n\n",
         stage.dial, stage.daemon.http, stage.token
     )
-}
-
-/// A directory that is gone with its owner.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> std::io::Result<Self> {
-        let name = format!("callingedge-demo-{}", crypto::hex(&crypto::random::<8>()));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(path) {
-        tracing::warn!(%error, path = %path.display(), "a temporary directory stays behind");
-    }
 }
 
 /// The address that others on this network see. Connecting a datagram socket sends nothing.

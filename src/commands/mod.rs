@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod client;
 mod demo;
+mod directory;
 mod explain;
 mod init;
 mod run;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::EXAMPLE_FILE;
 
@@ -104,6 +106,15 @@ pub(crate) fn print(text: &str) -> Outcome {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
+    }
+}
+
+/// Lets this process open as many files as it may: a call takes three sockets, and the usual limit is meant for programs that
+/// use select(2).
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files cannot be raised");
     }
 }
 

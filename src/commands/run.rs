@@ -9,7 +9,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
-use super::Outcome;
+use super::{Outcome, open_many_files};
 use crate::config::{Config, Log, LogFormat};
 use crate::daemon::Daemon;
 use crate::store::Location;
@@ -21,6 +21,7 @@ const CONTROL_THREADS: usize = 2;
 pub(super) fn run(path: &Path) -> Outcome {
     let config = Config::load(path)?;
     start_log(&config.log)?;
+    open_many_files();
     control_runtime()?.block_on(serve(path, config))
 }
 

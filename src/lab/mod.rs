@@ -7,6 +7,7 @@
 )]
 
 mod echo;
+pub mod load;
 mod phone;
 mod receiver;
 
