@@ -16,7 +16,7 @@ help:
 	@echo 'make demo     builds, shows a real call with a real engine on this machine, stays up'
 	@echo 'make test     installs the peers that are missing, then every check and test there is'
 	@echo 'make check    format, lints, tests, docs, layers, licences: before a change is handed in'
-	@echo 'make bench    criterion benches of every hot path'
+	@echo 'make bench    what everything costs: criterion benches and calls under load, with their budgets'
 	@echo 'make soak     calls under load for an hour (SOAK_SECONDS)'
 	@echo 'make fuzz     every fuzz target for a minute (FUZZ_SECONDS); needs nightly and cargo-fuzz'
 	@echo 'make install  binary, unit and an example configuration (PREFIX, DESTDIR)'
@@ -62,10 +62,11 @@ licences:
 	else echo 'cargo-deny is not installed, so licences were NOT checked: cargo install cargo-deny --locked'; fi
 
 bench:
-	@$(CARGO) bench --workspace --locked
+	@benches/summary.sh
+	@$(CARGO) run --release --locked --quiet -- bench --calls 200
 
 soak:
-	@$(CARGO) run --release --locked -- bench --seconds $(SOAK_SECONDS)
+	@$(CARGO) run --release --locked -- bench --calls 200 --seconds $(SOAK_SECONDS)
 
 fuzz:
 	@mkdir -p fuzz/corpus
