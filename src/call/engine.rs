@@ -185,7 +185,7 @@ pub enum EngineFailure {
     #[error("the engine did not answer in time")]
     Timeout,
     /// It closed the socket.
-    #[error("the engine closed the socket with code {code:?}")]
+    #[error("the engine closed the socket{}", told(*code))]
     Closed {
         /// Websocket close code.
         code: Option<u16>,
@@ -199,4 +199,11 @@ pub enum EngineFailure {
     /// It read too slowly for too long; closed by us.
     #[error("the engine does not read what it is sent")]
     Stalled,
+}
+
+fn told(close_code: Option<u16>) -> String {
+    match close_code {
+        Some(code) => format!(" with code {code}"),
+        None => " without a word".to_owned(),
+    }
 }

@@ -197,7 +197,7 @@ impl Call {
         match self.story.view().direction {
             Direction::Inbound => {
                 let headers = vec![("Reason".into(), reason_header(status, reason))];
-                self.end_refused(hands, status, raw, Farewell::Refuse { status, headers });
+                self.end_turned_away(hands, status, raw, Farewell::Refuse { status, headers });
             }
             Direction::Outbound => {
                 self.end(hands, EndReason::EngineRefused, raw, Farewell::hang_up("Engine rejected the call"));
@@ -237,7 +237,7 @@ impl Call {
                 let headers = vec![("Contact".into(), format!("<{uri}>"))];
                 let raw = telling::raw_code("engine.redirected", uri.as_str());
                 let status = sip::StatusCode::MOVED_TEMPORARILY;
-                self.end_refused(hands, status, raw, Farewell::Refuse { status, headers });
+                self.end_turned_away(hands, status, raw, Farewell::Refuse { status, headers });
             }
             Err(error) => self.refuse_engine(hands, None, "field.invalid", &error.to_string()),
         }

@@ -299,6 +299,18 @@ impl Call {
         self.end_as(hands, kind, reason, raw, farewell);
     }
 
+    /// [`Self::end`] of an inbound call that its engine has refused with a status.
+    pub(super) fn end_turned_away(
+        &mut self,
+        hands: &mut Hands<'_>,
+        status: sip::StatusCode,
+        raw: Box<RawValue>,
+        farewell: Farewell,
+    ) {
+        let (kind, reason) = verdict::of_engine_refusal(status.code());
+        self.end_as(hands, kind, reason, raw, farewell);
+    }
+
     fn end_as(
         &mut self,
         hands: &mut Hands<'_>,

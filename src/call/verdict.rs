@@ -14,6 +14,14 @@ pub(super) fn of_refusal(status: u16) -> (EventKind, EndReason) {
     }
 }
 
+/// How a call is told that its engine refused with a status: what the engine says of the callee counts as said by them.
+pub(super) fn of_engine_refusal(status: u16) -> (EventKind, EndReason) {
+    match of_refusal(status) {
+        told @ ((EventKind::Busy, _) | (EventKind::NoAnswer, _)) => told,
+        (kind, _) => (kind, EndReason::EngineRefused),
+    }
+}
+
 /// The SIP answer of a call whose engine cannot take it. A status that means the same in HTTP and SIP is passed on;
 /// what the caller's side could cure by going elsewhere is 503, what is the engine's fault 502 or 504.
 pub(super) fn of_engine_failure(failure: &EngineFailure) -> (sip::StatusCode, Option<u32>) {

@@ -54,7 +54,8 @@ fn what_the_engine_refuses_is_what_the_caller_hears() {
     for (status, kind, reason) in [
         (486, EventKind::Busy, EndReason::Busy),
         (480, EventKind::NoAnswer, EndReason::NoAnswer),
-        (603, EventKind::Error, EndReason::Rejected),
+        (488, EventKind::Error, EndReason::EngineRefused),
+        (603, EventKind::Error, EndReason::EngineRefused),
     ] {
         let mut line = Line::new();
         line.ring_edge(Some(SDP));

@@ -56,6 +56,36 @@ fn a_stop_ends_what_runs_and_what_rings() {
     assert!(last.contains(&EventKind::Ended) && last.contains(&EventKind::Error));
 }
 
+/// A BYE is repeated for 32 seconds (RFC 3261 §17.1.2.2); no service manager waits that long.
+#[test]
+fn a_far_end_that_does_not_answer_holds_up_a_stop_for_seconds_only() {
+    let mut line = Line::new();
+    line.talk();
+    line.cut = true;
+
+    line.exchange.stop(line.now);
+    line.settle();
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::EdgeShutdown));
+    assert!(!line.drained, "the BYE is repeated first");
+
+    line.pass(Duration::from_secs(5));
+    assert!(line.drained);
+}
+
+#[test]
+fn who_is_told_to_stop_again_waits_for_nobody() {
+    let mut line = Line::new();
+    line.talk();
+    line.cut = true;
+    line.exchange.stop(line.now);
+    line.settle();
+
+    line.exchange.stop(line.now);
+    line.settle();
+
+    assert!(line.drained);
+}
+
 #[test]
 fn an_idle_exchange_is_drained_at_once() {
     let mut line = Line::new();

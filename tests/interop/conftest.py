@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 
 import pytest
 
 from lab.edge import Edge
+from lab.engine import Engine, patient
 from lab.receiver import Receiver
 from lab.softphone import Softphone
 
@@ -67,3 +69,33 @@ def new_phone(tmp_path):
     yield new
     for phone in phones:
         phone.end()
+
+
+@pytest.fixture
+def start_sipp(tmp_path):
+    """`start_sipp(caller, edge, calls=10)`: a SIPp that is ended with the test."""
+    started = []
+
+    def start(kind, *arguments, **more):
+        started.append(kind(tmp_path / f"sipp-{len(started)}", *arguments, **more))
+        return started[-1]
+
+    yield start
+    for sipp in started:
+        sipp.end()
+
+
+@pytest.fixture
+def patient_engine():
+    """Takes every call in the Twilio dialect and says nothing."""
+    engine = Engine(patient)
+    yield engine
+    engine.end()
+
+
+@pytest.fixture
+def free_port():
+    """A port that nobody listens on yet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

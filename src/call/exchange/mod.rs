@@ -39,6 +39,8 @@ use crate::call::voice::VoiceFact;
 const WRAP_UP: Duration = Duration::from_secs(3600);
 /// Ended calls that may still be wrapped up; beyond, the oldest are let go.
 const WRAP_UP_MAX: usize = 10_000;
+/// How long calls that are ended for a stop may take: a BYE is sent four times. What they came to is told before.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What the exchange counts, for metrics and leak checks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,11 +88,16 @@ struct KnownKey {
     record: Arc<CallRecord>,
 }
 
+/// ```text
+///   Waiting -- limit, or told to stop --> Ending -- no call left, or nobody answers --> Told
+///      |                                                                                 ^
+///      +--------------------------------- no call left ----------------------------------+
+/// ```
 #[derive(Debug, Clone, Copy)]
-struct Drain {
-    give_up: Instant,
-    forced: bool,
-    told: bool,
+enum Drain {
+    Waiting { give_up: Instant },
+    Ending { until: Instant },
+    Told,
 }
 
 impl Exchange {
@@ -218,13 +225,17 @@ impl Exchange {
     /// when none is left.
     pub fn drain(&mut self, now: Instant) {
         let give_up = now + self.settings.drain_limit;
-        self.draining.get_or_insert(Drain { give_up, forced: false, told: false });
+        self.draining.get_or_insert(Drain::Waiting { give_up });
         self.settle(now);
     }
 
-    /// [`Self::drain`] without patience: what runs is ended now.
+    /// [`Self::drain`] without patience: what runs is ended now. Told so again, it does not wait for the far ends either.
     pub fn stop(&mut self, now: Instant) {
-        self.draining = Some(Drain { give_up: now, forced: false, told: false });
+        self.draining = Some(match self.draining {
+            None | Some(Drain::Waiting { .. }) => Drain::Waiting { give_up: now },
+            Some(Drain::Ending { .. }) => Drain::Ending { until: now },
+            Some(Drain::Told) => Drain::Told,
+        });
         self.settle(now);
     }
 
@@ -232,7 +243,10 @@ impl Exchange {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.deadlines.first().map(|(at, _)| *at);
         let probes = self.probes.values().filter_map(|probe| probe.next).min();
-        let drain = self.draining.filter(|drain| !drain.forced).map(|drain| drain.give_up);
+        let drain = match self.draining {
+            Some(Drain::Waiting { give_up: at } | Drain::Ending { until: at }) => Some(at),
+            Some(Drain::Told) | None => None,
+        };
         let ended = self.ended.values().next().map(|(until, _)| *until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
         [self.endpoint.poll_timeout(), calls, probes, drain, ended, keys].into_iter().flatten().min()
@@ -277,19 +291,24 @@ impl Exchange {
         while let Some(event) = self.endpoint.poll_event() {
             self.handle_event(now, event);
         }
-        let Some(drain) = self.draining else { return };
-        if drain.give_up <= now && !drain.forced {
-            self.draining = Some(Drain { forced: true, ..drain });
-            let ids: Vec<CallId> = self.calls.keys().copied().collect();
-            for id in ids {
-                self.with_call(now, id, |call, hands| call.shut_down(hands));
+        match self.draining {
+            Some(Drain::Waiting { .. } | Drain::Ending { .. }) if self.calls.is_empty() => self.drained(),
+            Some(Drain::Waiting { give_up }) if give_up <= now => {
+                self.draining = Some(Drain::Ending { until: now + LAST_WORDS });
+                let ids: Vec<CallId> = self.calls.keys().copied().collect();
+                for id in ids {
+                    self.with_call(now, id, |call, hands| call.shut_down(hands));
+                }
+                self.settle(now);
             }
-            return self.settle(now);
+            Some(Drain::Ending { until }) if until <= now => self.drained(),
+            Some(Drain::Waiting { .. } | Drain::Ending { .. } | Drain::Told) | None => {}
         }
-        if self.calls.is_empty() && !drain.told {
-            self.draining = Some(Drain { told: true, ..drain });
-            self.outputs.push(Output::Drained);
-        }
+    }
+
+    fn drained(&mut self) {
+        self.draining = Some(Drain::Told);
+        self.outputs.push(Output::Drained);
     }
 
     fn handle_event(&mut self, now: Instant, event: sip::endpoint::Event) {

@@ -60,10 +60,14 @@ class Edge:
     def write(self):
         self.path.write_text(toml(self.config))
 
-    def start(self):
+    def launch(self):
+        """Begins to start; `start` also waits until it serves."""
         self.starts += 1
         log = self.directory / f"edge-{self.starts}.log"
         self.process = Process([self.program, "run", "--config", self.path], log, env=self.env)
+
+    def start(self):
+        self.launch()
         served = until(lambda: self.said("the API is served") or not self.process.is_running(), 20, "start")
         assert served is not True, self.process.text()
         self.http = "http://" + served["fields"]["address"]

@@ -19,7 +19,7 @@ MODULES = next((path for path in pathlib.Path("/usr").glob("lib*/**/baresip/modu
 
 
 class Softphone:
-    def __init__(self, directory, says, answers="auto", codec="PCMU"):
+    def __init__(self, directory, says, user="phone", answers="auto", codec="PCMU"):
         assert shutil.which("baresip") and MODULES, "baresip is not installed: tests/peers.sh test"
         self.directory = directory
         self.events = []
@@ -29,7 +29,7 @@ class Softphone:
         self.port, control = free_ports()
         (directory / "contacts").write_text("")
         (directory / "accounts").write_text(
-            f"<sip:phone@127.0.0.1:{self.port}>;regint=0;answermode={answers};audio_codecs={codec};ptime=20\n")
+            f"<sip:{user}@127.0.0.1:{self.port}>;regint=0;answermode={answers};audio_codecs={codec};ptime=20\n")
         (directory / "config").write_text("\n".join([
             f"sip_listen 127.0.0.1:{self.port}", "net_interface 127.0.0.1", "rtp_ports 12000-19998",
             f"audio_source aufile,{microphone}", "audio_player aubridge,ear", "audio_alert aubridge,bell",
