@@ -72,17 +72,17 @@ def new_phone(tmp_path):
 
 
 @pytest.fixture
-def start_sipp(tmp_path):
-    """`start_sipp(caller, edge, calls=10)`: a SIPp that is ended with the test."""
+def start_traffic(tmp_path):
+    """`start_traffic(caller, edge, calls=10)`: a SIPp that is ended with the test."""
     started = []
 
     def start(kind, *arguments, **more):
-        started.append(kind(tmp_path / f"sipp-{len(started)}", *arguments, **more))
+        started.append(kind(tmp_path / f"traffic-{len(started)}", *arguments, **more))
         return started[-1]
 
     yield start
-    for sipp in started:
-        sipp.end()
+    for traffic in started:
+        traffic.end()
 
 
 @pytest.fixture

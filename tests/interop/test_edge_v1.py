@@ -45,7 +45,7 @@ def example(tmp_path):
 
 @pytest.fixture
 def talking(start_edge, new_phone, receiver):
-    """`talking(talk)`: a telephone that is answered by an engine which does what `talk` says; edge, phone, engine and tap."""
+    """`talking(talk)`: a telephone whose engine does what `talk` says; edge, phone, engine and the tap between."""
     ends = []
 
     def start(talk, says=None, **more):
@@ -65,7 +65,7 @@ def talking(start_edge, new_phone, receiver):
 
 
 def check_messages(tap):
-    """Every JSON message of both sides has its schema and keeps to it; the types that came to the engine and to the edge."""
+    """Every JSON message of both sides keeps to its schema; the types that came to the engine and to the edge."""
     texts = [[message for _, message in kept if isinstance(message, str)] for kept in (tap.to_engine, tap.to_edge)]
     heard = [dialect.check_message(message, dialect.TO_ENGINE) for message in texts[0]]
     said = [dialect.check_message(message, dialect.TO_EDGE) for message in texts[1]]
@@ -80,12 +80,8 @@ def messages(kept, kind):
     return [message for _, text in kept if isinstance(text, str) and (message := json.loads(text))["type"] == kind]
 
 
-def last_event(receiver):
-    return until(lambda: next((event for event in receiver.events() if event["edge"]["end_reason"]), None), 15, "the last event")
-
-
 def end_reason(receiver):
-    return last_event(receiver)["edge"]["end_reason"]
+    return receiver.last_event()["edge"]["end_reason"]
 
 
 def tone(seconds):
@@ -201,8 +197,7 @@ def test_a_cleared_segment_stops_at_once_and_what_is_late_of_it_stays_silent(tal
     assert (answered["mark"][0][1]["name"], answered["mark"][0][1]["result"]) == ("never", "cleared")
     assert (answered["after"]["name"], answered["after"]["result"]) == ("after", "played")
     assert end_reason(receiver) == "engine_hung_up"
-    loud = np.abs(phone.heard()) > 500
-    assert abs(np.count_nonzero(np.convolve(loud, np.ones(20), "same") > 0) / audio.RATE - (cleared["played_ms"] / 1000 + 0.5)) < 0.1
+    assert abs(audio.seconds_of_sound(phone.heard()) - (cleared["played_ms"] / 1000 + 0.5)) < 0.1
 
 
 def test_a_pause_keeps_what_waits_and_marks_come_in_order(talking, receiver):
@@ -286,7 +281,7 @@ def test_an_engine_that_rejects_decides_the_sip_answer(talking, receiver, word, 
     edge, phone, engine, tap = talking(talk)
 
     assert phone.wait_for("CALL_CLOSED")["param"] == status
-    last = last_event(receiver)
+    last = receiver.last_event()
     assert (last["kind"], last["edge"]["end_reason"]) == (kind, reason)
 
 
@@ -310,7 +305,7 @@ def test_mistakes_are_answered_and_the_call_goes_on(talking, receiver):
             (json.dumps({"type": "sing", "id": "s1"}), "message.unknown_type"),
             (json.dumps({"type": "mark", "id": "m1"}), "message.malformed"),
             (b"\x01\x02", "frame.short"),
-            *((bytes.fromhex(vector["bytes_hex"]), vector["refused"]) for _, vector in dialect.vectors() if "refused" in vector),
+            *((bytes.fromhex(told["bytes_hex"]), told["refused"]) for _, told in dialect.vectors() if "refused" in told),
         ]
         told["codes"] = []
         for message, code in wrong:
@@ -377,5 +372,5 @@ def test_context_of_the_engine_is_in_the_events_after_it(talking, receiver):
 
     talking(talk)
 
-    context = last_event(receiver)["context"]
+    context = receiver.last_event()["context"]
     assert (context["intent"], context["merge_fields"]) == ("cancel", {"order": 17})

@@ -41,11 +41,6 @@ def wrap_up(edge, call, disposition="done"):
     return edge.ask("POST", "/api/integrations/providers/sip-main/wrap-up", {"call_id": call, "disposition": disposition})
 
 
-def last_event(receiver, call, within=15):
-    return until(lambda: next((event for event in receiver.events(call) if event["edge"]["end_reason"]), None), within,
-                 "the last event")
-
-
 @pytest.mark.parametrize("codec", ["PCMU", "PCMA"])
 def test_a_bot_speaks_to_who_answers_and_wrap_up_ends_it(start_edge, new_phone, receiver, bot, codec):
     phone = new_phone(audio.silence(60), codec=codec, user=NUMBER)
@@ -61,7 +56,7 @@ def test_a_bot_speaks_to_who_answers_and_wrap_up_ends_it(start_edge, new_phone, 
     assert (shown["status"], shown["direction"], shown["to"]) == ("answered", "outbound", NUMBER)
     assert (wrapped.status, wrapped.json["disposition"]) == (200, "appointment_made")
     phone.wait_for("CALL_CLOSED")
-    last = last_event(receiver, call)
+    last = receiver.last_event(call)
     assert receiver.kinds(call) == ["placed", "answered", "ended"]
     assert (last["edge"]["end_reason"], last["disposition"]) == ("api_hung_up", "appointment_made")
     assert last["context"]["contact_id"] == "ctc_7"
@@ -92,7 +87,7 @@ def test_who_does_not_answer_in_time_is_let_be(start_edge, new_phone, receiver, 
 
     phone.wait_for("CALL_INCOMING")
     phone.wait_for("CALL_CLOSED")
-    last = last_event(receiver, call)
+    last = receiver.last_event(call)
     assert (last["kind"], last["edge"]["end_reason"]) == ("no_answer", "no_answer")
     assert receiver.kinds(call) == ["placed", "no_answer"]
 
@@ -105,7 +100,7 @@ def test_who_hangs_up_instead_of_answering_is_busy(start_edge, new_phone, receiv
     phone.wait_for("CALL_INCOMING")
     phone.hang_up()
 
-    last = last_event(receiver, call)
+    last = receiver.last_event(call)
     assert receiver.kinds(call)[0] == "placed"
     assert (last["kind"], last["edge"]["end_reason"]) == ("busy", "busy")
 
@@ -138,7 +133,7 @@ def test_a_pipecat_bot_answers_for_outbound_calls_too(start_edge, new_phone, rec
     until(lambda: len(phone.heard()) > audio.RATE * 2 + len(greeting), 20, "the echo")
     wrap_up(edge, call)
 
-    assert last_event(receiver, call)["edge"]["end_reason"] == "api_hung_up"
+    assert receiver.last_event(call)["edge"]["end_reason"] == "api_hung_up"
     assert np.median(audio.pieces_heard(greeting, phone.heard())) > 0.99
     assert runner.wait_for("disconnected", call)
     runner.end()

@@ -1,6 +1,7 @@
-"""A softphone speaks with an unmodified Pipecat bot: baresip, the edge, Pipecat's development runner with its Twilio serializer.
+"""A softphone speaks with an unmodified Pipecat bot: baresip, the edge, Pipecat's development runner.
 
-    microphone.wav -> baresip ==RTP==> edge --websocket--> runner -> echo pipeline -> runner --> edge ==RTP==> baresip -> dump-*.wav
+    microphone.wav -> baresip ==RTP==> edge --Twilio Media Streams--> runner -> echo pipeline
+    dump-*-dec.wav <- baresip <==RTP== edge <------------------------ runner <------+
 """
 
 import numpy as np
@@ -55,9 +56,9 @@ def call_in(phone, edge):
 
 def ended(receiver, call):
     """The call's last event, and that there is none behind it."""
-    events = until(lambda: [event for event in receiver.events(call) if event["edge"]["end_reason"]], 15, "the last event")
-    assert len(events) == 1 and receiver.events(call)[-1] == events[0]
-    return events[0]["edge"]["end_reason"]
+    last = receiver.last_event(call)
+    assert receiver.events(call)[-1] == last
+    return last["edge"]["end_reason"]
 
 
 def test_a_caller_hears_itself_from_a_pipecat_bot(edge, runner, receiver, speaker):
@@ -148,5 +149,5 @@ def test_a_caller_who_finds_no_bot_is_refused_and_the_event_says_why(start_edge,
 
     closed = listener.wait_for("CALL_CLOSED")
     assert closed["param"].startswith("503"), closed
-    last = until(lambda: [event for event in receiver.events() if event["edge"]["end_reason"]], what="the last event")[0]
+    last = receiver.last_event()
     assert (last["kind"], last["edge"]["end_reason"]) == ("error", "engine_refused")

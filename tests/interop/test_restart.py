@@ -11,7 +11,7 @@ import random
 import time
 
 from lab.edge import usual
-from lab.sipp import callee, caller
+from lab.traffic import callee, caller
 from lab.waiting import until
 
 CALLS = 10
@@ -72,13 +72,13 @@ def wait_until_all_is_told(edge):
     until(lambda: not edge.deliveries(state="pending"), 60, "every event delivered")
 
 
-def test_calls_that_a_kill_cuts_off_are_closed_by_the_next_start(start_edge, start_sipp, patient_engine, receiver, free_port):
+def test_calls_that_a_kill_cuts_off_are_closed_by_the_next_start(start_edge, start_traffic, patient_engine, receiver, free_port):
     edge = start_edge(configured(patient_engine, receiver, free_port))
-    sipp = start_sipp(caller, edge, calls=CALLS, hold_ms=60_000)
+    traffic = start_traffic(caller, edge, calls=CALLS, hold_ms=60_000)
     until(lambda: receiver.kinds().count("answered") == CALLS, 20, f"{CALLS} calls in")
 
     edge.kill()
-    sipp.end()
+    traffic.end()
     edge.start()
     wait_until_all_is_told(edge)
 
@@ -90,15 +90,15 @@ def test_calls_that_a_kill_cuts_off_are_closed_by_the_next_start(start_edge, sta
     until(lambda: edge.metrics().get("callingedge_calls") == 0, what="the gauge to tell")
 
 
-def test_a_second_kill_during_recovery_tells_nothing_twice(start_edge, start_sipp, patient_engine, receiver, free_port):
+def test_a_second_kill_during_recovery_tells_nothing_twice(start_edge, start_traffic, patient_engine, receiver, free_port):
     edge = start_edge(configured(patient_engine, receiver, free_port))
-    sipp = start_sipp(caller, edge, calls=CALLS, hold_ms=60_000)
+    traffic = start_traffic(caller, edge, calls=CALLS, hold_ms=60_000)
     until(lambda: receiver.kinds().count("answered") == CALLS, 20, f"{CALLS} calls in")
     chance = random.Random(SEED)
     print(f"KILL_SEED={SEED}")
 
     edge.kill()
-    sipp.end()
+    traffic.end()
     for _ in range(10):
         edge.launch()
         time.sleep(chance.uniform(0, 0.15))
@@ -110,16 +110,16 @@ def test_a_second_kill_during_recovery_tells_nothing_twice(start_edge, start_sip
 
 
 def test_kills_at_random_moments_leave_every_call_with_one_end(
-    start_edge, start_sipp, patient_engine, receiver, free_port,
+    start_edge, start_traffic, patient_engine, receiver, free_port,
 ):
     chance = random.Random(SEED)
     print(f"KILL_SEED={SEED}")
-    start_sipp(callee, free_port)
+    start_traffic(callee, free_port)
     edge = start_edge(configured(patient_engine, receiver, free_port))
     acknowledged = []
 
     for round_ in range(ROUNDS):
-        sipp = start_sipp(caller, edge, calls=CALLS, hold_ms=chance.randrange(50, 1500), rate=chance.choice([10, 50]))
+        traffic = start_traffic(caller, edge, calls=CALLS, hold_ms=chance.randrange(50, 1500), rate=chance.choice([10, 50]))
         moment = time.monotonic() + chance.uniform(0.05, 2)
         while time.monotonic() < moment:
             acknowledged.append(edge.place("+16505824074", context={"intent": f"round {round_}"}))
@@ -128,7 +128,7 @@ def test_kills_at_random_moments_leave_every_call_with_one_end(
                          {"call_id": chance.choice(acknowledged), "disposition": "done"})
             time.sleep(chance.uniform(0, 0.2))
         edge.kill()
-        sipp.end()
+        traffic.end()
         edge.start()
 
     wait_until_all_is_told(edge)

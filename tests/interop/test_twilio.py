@@ -41,12 +41,6 @@ def tone(seconds, pitch=440):
     return ulaw(8000 * np.sin(2 * np.pi * pitch * at))
 
 
-def seconds_heard(phone):
-    """How long it was not silent, all together."""
-    loud = np.abs(phone.heard()) > 500
-    return np.count_nonzero(np.convolve(loud, np.ones(20), "same")) / audio.RATE
-
-
 def test_marks_come_back_in_order_when_they_are_reached(talking):
     told = []
 
@@ -92,7 +86,7 @@ def test_a_clear_silences_at_once_and_brings_every_mark_back(talking):
 
     assert told["marks"] == ["first", "second"]
     assert told["back"] - told["cleared"] < 0.2
-    assert abs(seconds_heard(phone) - told["spoke"] - 0.5) < 0.15
+    assert abs(audio.seconds_of_sound(phone.heard()) - told["spoke"] - 0.5) < 0.15
 
 
 def test_the_bot_hears_the_caller_as_it_speaks(talking, receiver):

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from lab.edge import SECRET, usual
 from lab.receiver import Receiver
-from lab.sipp import callee, caller
+from lab.traffic import callee, caller
 from lab.waiting import until
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"
@@ -47,15 +47,10 @@ def posts_of(receiver, call=None):
     return [post for post in list(receiver.posts) if call in (None, json.loads(post.body)["call_id"])]
 
 
-def last_event(receiver, call, within=15):
-    return until(lambda: next((event for event in receiver.events(call) if event["edge"]["end_reason"]), None), within,
-                 "the last event")
-
-
-def one_call_in(edge, receiver, start_sipp, hold_ms=300):
+def one_call_in(edge, receiver, start_traffic, hold_ms=300):
     """From INVITE to BYE; the call's id. Its events may still be on their way."""
     known = {call["call_id"] for call in edge.calls()}
-    assert start_sipp(caller, edge, hold_ms=hold_ms).finish() == 0
+    assert start_traffic(caller, edge, hold_ms=hold_ms).finish() == 0
     return until(lambda: {call["call_id"] for call in edge.calls()} - known, what="the call").pop()
 
 
@@ -68,16 +63,16 @@ def accepted_order(receiver, call, answers):
     return [json.loads(post.body)["edge"]["seq"] for post in posts_of(receiver, call) if answers[id(post)] == 204]
 
 
-def test_both_signatures_of_every_event_verify(start_edge, start_sipp, patient_engine, receiver, is_signed, free_port):
-    start_sipp(callee, free_port)
+def test_both_signatures_of_every_event_verify(start_edge, start_traffic, patient_engine, receiver, is_signed, free_port):
+    start_traffic(callee, free_port)
     edge = start_edge(configured(patient_engine, receiver, free_port))
 
-    called = one_call_in(edge, receiver, start_sipp)
+    called = one_call_in(edge, receiver, start_traffic)
     placed = edge.place("+16505824074", context={"tenant_id": "tnt_7", "merge_fields": {"first_name": "Sám"}})
     until(lambda: edge.call(placed)["status"] == "answered", what="the answer")
     wrapped = edge.ask("POST", "/api/integrations/providers/sip-main/wrap-up", {"call_id": placed, "disposition": "done"})
     assert wrapped.status == 200
-    last_event(receiver, called), last_event(receiver, placed)
+    receiver.last_event(called), receiver.last_event(placed)
 
     assert receiver.kinds(called) == KINDS_IN
     assert receiver.kinds(placed) == KINDS_OUT
@@ -89,16 +84,16 @@ def test_both_signatures_of_every_event_verify(start_edge, start_sipp, patient_e
             Webhook(SECRET).verify(post.body.replace(b"sip-main", b"sip-mean"), dict(post.headers))
         assert not is_signed(SECRET, post.body + b" ", post.headers["X-CallingEdge-Signature"])
         assert not is_signed("another secret", post.body, post.headers["X-CallingEdge-Signature"])
-    last = last_event(receiver, placed)
+    last = receiver.last_event(placed)
     assert last["disposition"] == "done"
     assert last["context"]["merge_fields"] == {"first_name": "Sám"}
 
 
-def test_an_event_looks_as_the_contract_says(start_edge, start_sipp, patient_engine, receiver):
+def test_an_event_looks_as_the_contract_says(start_edge, start_traffic, patient_engine, receiver):
     edge = start_edge(configured(patient_engine, receiver))
 
-    call = one_call_in(edge, receiver, start_sipp)
-    last_event(receiver, call)
+    call = one_call_in(edge, receiver, start_traffic)
+    receiver.last_event(call)
 
     for seq, post in enumerate(posts_of(receiver, call), 1):
         event = json.loads(post.body)
@@ -115,11 +110,11 @@ def test_an_event_looks_as_the_contract_says(start_edge, start_sipp, patient_eng
     assert len({id_of(post) for post in receiver.posts}) == 3
 
 
-def test_a_secret_of_ones_own_verifies_as_documented(start_edge, start_sipp, patient_engine, receiver, is_signed):
+def test_a_secret_of_ones_own_verifies_as_documented(start_edge, start_traffic, patient_engine, receiver, is_signed):
     secret = "plain secret, öffne dich"
     edge = start_edge(configured(patient_engine, receiver), env={"WEBHOOK_SECRET": secret})
 
-    last_event(receiver, one_call_in(edge, receiver, start_sipp))
+    receiver.last_event(one_call_in(edge, receiver, start_traffic))
 
     for post in receiver.posts:
         assert Webhook(base64.b64encode(secret.encode()).decode()).verify(post.body, dict(post.headers))
@@ -140,7 +135,7 @@ def slow(_):
     pytest.param(slow, id="slow"),
 ])
 def test_what_is_not_acknowledged_comes_again_unchanged_and_in_order(
-    start_edge, start_sipp, patient_engine, receiver, trouble,
+    start_edge, start_traffic, patient_engine, receiver, trouble,
 ):
     answers, failures = {}, {}
 
@@ -154,7 +149,7 @@ def test_what_is_not_acknowledged_comes_again_unchanged_and_in_order(
     receiver.answer = answer
     edge = start_edge(configured(patient_engine, receiver))
 
-    call = one_call_in(edge, receiver, start_sipp)
+    call = one_call_in(edge, receiver, start_traffic)
     until(lambda: accepted_order(receiver, call, answers) == [1, 2, 3], 40, "all three, in order")
 
     bodies = {}
@@ -167,23 +162,23 @@ def test_what_is_not_acknowledged_comes_again_unchanged_and_in_order(
     assert [delivery["attempts"] for delivery in edge.deliveries()] == [3, 3, 3]
 
 
-def test_a_receiver_that_is_down_gets_everything_when_it_is_back(start_edge, start_sipp, patient_engine, receiver):
+def test_a_receiver_that_is_down_gets_everything_when_it_is_back(start_edge, start_traffic, patient_engine, receiver):
     edge = start_edge(configured(patient_engine, receiver))
     receiver.close()
 
-    call = one_call_in(edge, receiver, start_sipp)
+    call = one_call_in(edge, receiver, start_traffic)
     waiting = until(lambda: [one for one in edge.deliveries(state="pending") if one["last_outcome"]], what="an attempt")
     assert "refused" in waiting[0]["last_outcome"].lower(), waiting[0]
     assert waiting[0]["next_attempt_at"]
     receiver.open()
 
-    last_event(receiver, call, within=40)
+    receiver.last_event(call, within=40)
     assert receiver.kinds(call) == KINDS_IN
     assert [json.loads(post.body)["edge"]["seq"] for post in posts_of(receiver, call)] == [1, 2, 3]
 
 
-def test_one_receivers_trouble_delays_no_other(start_edge, start_sipp, patient_engine, receiver, free_port):
-    start_sipp(callee, free_port)
+def test_one_receivers_trouble_delays_no_other(start_edge, start_traffic, patient_engine, receiver, free_port):
+    start_traffic(callee, free_port)
     receiver.answer = lambda post: slow(post) and 500
     other = Receiver()
     edge = start_edge(configured(patient_engine, receiver, free_port))
@@ -195,7 +190,7 @@ def test_one_receivers_trouble_delays_no_other(start_edge, start_sipp, patient_e
         call = edge.place("+16505824074", webhook_url=other.url("/hooks"))
         until(lambda: edge.call(call)["status"] == "answered", what="the answer")
         edge.ask("POST", "/api/integrations/providers/sip-main/wrap-up", {"call_id": call, "disposition": "done"})
-        last_event(other, call, within=3)
+        other.last_event(call, within=3)
         calls.append(call)
 
     assert all(other.kinds(call) == KINDS_OUT for call in calls)
@@ -204,22 +199,22 @@ def test_one_receivers_trouble_delays_no_other(start_edge, start_sipp, patient_e
     other.close()
 
 
-def test_retry_after_is_honoured(start_edge, start_sipp, patient_engine, receiver):
+def test_retry_after_is_honoured(start_edge, start_traffic, patient_engine, receiver):
     receiver.answer = lambda post: (503, {"Retry-After": "4"}) if len(receiver.posts) == 1 else 204
     edge = start_edge(configured(patient_engine, receiver))
 
-    last_event(receiver, one_call_in(edge, receiver, start_sipp), within=20)
+    receiver.last_event(one_call_in(edge, receiver, start_traffic), within=20)
 
     first, second = receiver.posts[:2]
     assert id_of(first) == id_of(second)
     assert 4 <= second.at - first.at < 8
 
 
-def test_a_delivery_can_be_sent_again(start_edge, start_sipp, patient_engine, receiver, is_signed):
+def test_a_delivery_can_be_sent_again(start_edge, start_traffic, patient_engine, receiver, is_signed):
     edge = start_edge(configured(patient_engine, receiver))
     edge.config["tenants"]["rival"] = {}
-    call = one_call_in(edge, receiver, start_sipp)
-    last_event(receiver, call)
+    call = one_call_in(edge, receiver, start_traffic)
+    receiver.last_event(call)
     first = posts_of(receiver, call)[1]
     until(lambda: len(edge.deliveries(state="delivered")) == 3, what="the list to tell")
     time.sleep(1.1)  # webhook-timestamp counts seconds
@@ -242,13 +237,13 @@ def test_a_delivery_can_be_sent_again(start_edge, start_sipp, patient_engine, re
 
 
 def test_an_address_of_the_edges_own_network_is_not_reached_unless_allowed(
-    start_edge, start_sipp, patient_engine, receiver,
+    start_edge, start_traffic, patient_engine, receiver,
 ):
     config = configured(patient_engine, receiver)
     config["webhooks"]["allow_private"] = False
     edge = start_edge(config)
 
-    call = one_call_in(edge, receiver, start_sipp)
+    call = one_call_in(edge, receiver, start_traffic)
     refused = until(lambda: [one for one in edge.deliveries() if one["last_outcome"]], what="an attempt")[0]
     assert refused["last_outcome"] == "refused address 127.0.0.1 (loopback)"
     assert receiver.posts == []
@@ -256,7 +251,7 @@ def test_an_address_of_the_edges_own_network_is_not_reached_unless_allowed(
     config["webhooks"]["allow_networks"] = ["127.0.0.0/8"]
     edge.write()
     edge.process.signal(signal.SIGHUP)
-    last_event(receiver, call, within=30)
+    receiver.last_event(call, within=30)
     assert receiver.kinds(call) == KINDS_IN
 
 
@@ -265,8 +260,8 @@ def test_an_address_of_the_edges_own_network_is_not_reached_unless_allowed(
     ("http://[::ffff:169.254.169.254]/", "refused address ::ffff:169.254.169.254 (link-local)"),
     ("http://0.0.0.0:1/", "refused address 0.0.0.0 (unspecified)"),
 ])
-def test_some_addresses_are_never_reached(start_edge, start_sipp, patient_engine, receiver, url, outcome, free_port):
-    start_sipp(callee, free_port)
+def test_some_addresses_are_never_reached(start_edge, start_traffic, patient_engine, receiver, url, outcome, free_port):
+    start_traffic(callee, free_port)
     edge = start_edge(configured(patient_engine, receiver, free_port))
 
     call = edge.place("+16505824074", webhook_url=url)
@@ -275,27 +270,27 @@ def test_some_addresses_are_never_reached(start_edge, start_sipp, patient_engine
     assert tried[0]["last_outcome"] == outcome
 
 
-def test_a_name_is_judged_by_its_address(start_edge, start_sipp, patient_engine, receiver):
+def test_a_name_is_judged_by_its_address(start_edge, start_traffic, patient_engine, receiver):
     config = configured(patient_engine, receiver)
     config["webhooks"]["allow_private"] = False
     config["tenants"]["acme"]["webhook_url"] = f"http://localhost:{receiver.port}/"
     edge = start_edge(config)
 
-    one_call_in(edge, receiver, start_sipp)
+    one_call_in(edge, receiver, start_traffic)
 
     refused = until(lambda: [one for one in edge.deliveries() if one["last_outcome"]], what="an attempt")[0]
     assert re.fullmatch(r"refused address (127\.0\.0\.1|::1) \(loopback\)", refused["last_outcome"])
     assert receiver.posts == []
 
 
-def test_while_a_secret_is_rotated_both_verify(start_edge, start_sipp, patient_engine, receiver, is_signed):
+def test_while_a_secret_is_rotated_both_verify(start_edge, start_traffic, patient_engine, receiver, is_signed):
     old, new = SECRET, "whsec_" + base64.b64encode(b"the next secret of the tenant").decode()
     config = configured(patient_engine, receiver)
     edge = start_edge(config)
 
     def signed_with(secrets):
-        call = one_call_in(edge, receiver, start_sipp)
-        last_event(receiver, call)
+        call = one_call_in(edge, receiver, start_traffic)
+        receiver.last_event(call)
         for post in posts_of(receiver, call):
             for secret in (old, new):
                 assert is_signed(secret, post.body, post.headers["X-CallingEdge-Signature"]) == (secret in secrets)

@@ -64,3 +64,8 @@ def loud(samples, threshold=500):
     """Where speech is: the first and last sample above `threshold`, in seconds; nothing when there is none."""
     places = np.flatnonzero(np.abs(samples) > threshold)
     return (places[0] / RATE, places[-1] / RATE) if len(places) else None
+
+
+def seconds_of_sound(samples, threshold=500):
+    """How long it was not silent, all together; the zeros of a tone are no silence."""
+    return np.count_nonzero(np.convolve(np.abs(samples) > threshold, np.ones(20), "same")) / RATE

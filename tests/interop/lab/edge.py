@@ -53,7 +53,7 @@ class Edge:
         self.program, self.directory, self.config = program, directory, config
         self.env = {"PATH": os.environ["PATH"], "WEBHOOK_SECRET": SECRET, **(env or {})}
         self.path = directory / "callingedge.toml"
-        self.process = None
+        self.process, self.token = None, None
         self.starts = 0
         self.write()
 
@@ -74,7 +74,7 @@ class Edge:
         heard = {line["fields"]["transport"]: line["fields"]["address"] for line in self.log() if
                  line["fields"].get("message") == "SIP is heard"}
         self.sip = {transport.lower(): address for transport, address in heard.items()}
-        self.token = getattr(self, "token", None) or self.new_token("acme", SCOPES)
+        self.token = self.token or self.new_token("acme", SCOPES)
         return self
 
     def log(self):
@@ -100,16 +100,17 @@ class Edge:
 
     def command(self, *words, env=None, check=True):
         """One of the program's other commands, with this configuration and this API."""
-        around = {**self.env, "CALLINGEDGE_CONFIG": str(self.path), **(env or {})}
+        around = {**self.env, "CALLINGEDGE_CONFIG": str(self.path)}
         if self.process is not None:
-            around |= {"CALLINGEDGE_URL": self.http, "CALLINGEDGE_TOKEN": getattr(self, "token", None) or ""}
+            around |= {"CALLINGEDGE_URL": self.http, "CALLINGEDGE_TOKEN": self.token or ""}
+        around |= env or {}
         return subprocess.run([self.program, *words], env=around, cwd=self.directory, check=check, capture_output=True,
                               text=True, timeout=60)
 
     def new_token(self, tenant, scopes):
         words = [word for scope in scopes for word in ("--scope", scope)]
         printed = self.command("token", "create", "--tenant", tenant, *words)
-        return re.search(r"\bce_\S+|\S{32,}", printed.stdout).group()
+        return printed.stdout.strip()
 
     def ask(self, method, path, body=None, token=None, headers=None):
         """One request; every status is an answer."""

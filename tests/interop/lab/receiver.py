@@ -6,6 +6,8 @@ import json
 import threading
 import time
 
+from .waiting import until
+
 Post = collections.namedtuple("Post", "at path headers body")
 
 
@@ -66,3 +68,8 @@ class Receiver:
 
     def kinds(self, call=None, path=None):
         return [event["kind"] for event in self.events(call, path)]
+
+    def last_event(self, call=None, within=15):
+        """The event that says why the call ended, once it is there."""
+        lasts = lambda: [event for event in self.events(call) if event["edge"]["end_reason"]]
+        return until(lasts, within, "the last event")[0]

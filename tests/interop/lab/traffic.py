@@ -5,7 +5,7 @@ import shutil
 from .processes import Process
 
 
-class Sipp:
+class Traffic:
     def __init__(self, directory, *arguments):
         assert shutil.which("sipp"), "SIPp is not installed: tests/peers.sh test"
         directory.mkdir(parents=True, exist_ok=True)
@@ -22,9 +22,9 @@ class Sipp:
 
 def caller(directory, edge, calls=1, hold_ms=500, number="+18005551234", rate=50):
     """Calls in, waits, hangs up."""
-    return Sipp(directory, edge.sip["udp"], "-sn", "uac", "-s", number, "-m", calls, "-d", hold_ms, "-r", rate)
+    return Traffic(directory, edge.sip["udp"], "-sn", "uac", "-s", number, "-m", calls, "-d", hold_ms, "-r", rate)
 
 
 def callee(directory, port):
     """Answers every call."""
-    return Sipp(directory, "-sn", "uas", "-p", port)
+    return Traffic(directory, "-sn", "uas", "-p", port)
