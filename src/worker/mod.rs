@@ -70,7 +70,7 @@ impl Default for WorkerConfig {
             window: Duration::from_secs(30),
             traffic_class: 46 << 2,
             orders: 4096,
-            batch: Duration::from_micros(250),
+            batch: Duration::from_micros(500),
         }
     }
 }

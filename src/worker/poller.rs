@@ -1,11 +1,11 @@
 //! Waits for sockets and for time: epoll, level-triggered.
 //!
 //! A socket that is ready is told again until it is empty, so a turn may take one datagram and move on. When
-//! much is going on, a worker does not wake for each packet: it sleeps a fraction of a millisecond and finds
-//! several.
+//! much is going on, a worker does not wake for each packet, since waking costs more than the packet does: it
+//! sleeps a fraction of a millisecond and finds several.
 //! ```text
-//!   few events a wake    epoll_wait until something comes or is due
-//!   many                 sleep BATCH, then epoll_wait without waiting
+//!   few events a second    epoll_wait until something comes or is due
+//!   many                   sleep a batch, then epoll_wait without waiting
 //! ```
 
 use std::io;
@@ -22,6 +22,9 @@ use crate::call::LegId;
 
 /// Events taken in one turn, so that a beat never waits for more than these.
 const EVENTS: usize = 128;
+
+/// How often it is decided whether much is going on.
+const WINDOW: Duration = Duration::from_millis(100);
 
 /// Below this, epoll's milliseconds are too coarse.
 const COARSE: Duration = Duration::from_millis(2);
@@ -114,15 +117,18 @@ pub(super) struct Poller {
     epoll: OwnedFd,
     ready: Vec<Ready>,
     batch: Duration,
-    /// Events of the last turns, smoothed, in sixteenths.
-    crowd: usize,
+    /// Events since `window`, and whether those of the window before were many.
+    counted: u32,
+    window: Instant,
+    crowded: bool,
 }
 
 impl Poller {
     /// `batch`: how long to sleep for company when much is going on; zero for never.
-    pub(super) fn new(batch: Duration) -> io::Result<Self> {
+    pub(super) fn new(now: Instant, batch: Duration) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, ready: Vec::with_capacity(EVENTS), batch, crowd: 0 })
+        let ready = Vec::with_capacity(EVENTS);
+        Ok(Self { epoll, ready, batch, counted: 0, window: now, crowded: false })
     }
 
     pub(super) fn add(&self, socket: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
@@ -139,7 +145,7 @@ impl Poller {
         let left = until.map(|until| until.saturating_duration_since(now));
         let outcome = match left {
             Some(left) if left.is_zero() => self.look(Some(Duration::ZERO)),
-            _ if self.is_crowded() => {
+            _ if self.is_crowded(now) => {
                 let nap = left.unwrap_or(self.batch).min(self.batch);
                 std::thread::sleep(nap);
                 self.look(Some(Duration::ZERO))
@@ -149,7 +155,7 @@ impl Poller {
         };
         // An interrupted wait is a short one; anything else would be a fault of ours that the next call shows.
         let ready = outcome.unwrap_or(0);
-        self.crowd = self.crowd - self.crowd / 16 + ready;
+        self.counted += u32::try_from(ready).unwrap_or(u32::MAX);
         ready
     }
 
@@ -158,9 +164,14 @@ impl Poller {
         self.ready.get(index).copied()
     }
 
-    /// Two and more events a turn: sleeping costs less than it saves.
-    fn is_crowded(&self) -> bool {
-        !self.batch.is_zero() && self.crowd >= 32
+    /// Whether a batch would have held three events in two, in the last whole window.
+    fn is_crowded(&mut self, now: Instant) -> bool {
+        let length = now.saturating_duration_since(self.window);
+        if length >= WINDOW {
+            self.crowded = !self.batch.is_zero() && self.batch * self.counted * 2 >= length * 3;
+            (self.window, self.counted) = (now, 0);
+        }
+        self.crowded
     }
 
     fn look(&mut self, timeout: Option<Duration>) -> Result<usize, Errno> {

@@ -113,7 +113,7 @@ impl Worker {
         inbox: Arc<Inbox>,
         facts: Sender<(CallId, VoiceFact)>,
     ) -> io::Result<Self> {
-        let poller = Poller::new(config.batch)?;
+        let poller = Poller::new(Instant::now(), config.batch)?;
         poller.add(&*inbox, Token::Inbox, Interest::READ)?;
         let chance = SmallRng::seed_from_u64(config.seed.wrapping_add(number as u64));
         let shared = Shared {
