@@ -90,8 +90,7 @@ async fn page(api: &Api, tenant: &TenantId, filter: CallFilter) -> Result<Vec<Ar
             && filter.provider.as_ref().is_none_or(|provider| view.provider == *provider)
             && filter.before.is_none_or(|before| view.call_id < before)
     };
-    let mut records = api.calls.live(tenant, wanted);
-    records.truncate(limit);
+    let mut records = api.calls.live(tenant, limit, wanted);
     // Of calls that run, the store knows only how they stood at their last event.
     if filter.status.is_none_or(|status| status == Status::Ended) {
         let over = CallFilter { status: Some(Status::Ended), ..filter.clone() };

@@ -45,7 +45,7 @@ pub(crate) async fn finish(request: Request, next: Next) -> Response {
     };
     if let Some(problem) = problem_of(&mut response) {
         let body = problem.body(format!("urn:callingedge:request:{id}"));
-        tracing::debug!(request = id, %method, code = body_code(&problem), "refused");
+        tracing::debug!(request = id, %method, code = problem.code.as_str(), "refused");
         let bytes = serde_json::to_vec(&body).expect("strings and numbers can be written as JSON");
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -73,10 +73,6 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
     let code = if response.status().is_client_error() { Code::RequestMalformed } else { Code::EdgeFailed };
     *response.status_mut() = code.status();
     Some(Problem::new(code, code.remedy()))
-}
-
-fn body_code(problem: &Problem) -> &'static str {
-    problem.code.as_str()
 }
 
 /// No route has this path.

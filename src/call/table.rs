@@ -36,14 +36,26 @@ impl CallTable {
         self.calls.pin().get(&call).cloned()
     }
 
-    /// The calls of a tenant that `wanted` picks, newest first. Calls that begin or end meanwhile may be missing.
-    pub fn live(&self, tenant: &TenantId, wanted: impl Fn(&CallRecord) -> bool) -> Vec<Arc<CallRecord>> {
+    /// The newest `limit` calls of a tenant among those that `wanted` picks, newest first. Calls that begin or end
+    /// meanwhile may be missing.
+    pub fn live(
+        &self,
+        tenant: &TenantId,
+        limit: usize,
+        wanted: impl Fn(&CallRecord) -> bool,
+    ) -> Vec<Arc<CallRecord>> {
+        let newest = |record: &&Arc<CallRecord>| std::cmp::Reverse(record.view.call_id);
         let calls = self.calls.pin();
         let of_tenant = calls.values().filter(|record| record.tenant == *tenant && wanted(record));
-        let mut found: Vec<Arc<CallRecord>> = of_tenant.cloned().collect();
+        let mut found: Vec<&Arc<CallRecord>> = of_tenant.collect();
+        // What is not shown is not sorted, and its count of owners is not touched.
+        if found.len() > limit {
+            found.select_nth_unstable_by_key(limit, newest);
+            found.truncate(limit);
+        }
         // The order of hashing must not show.
-        found.sort_unstable_by_key(|record| std::cmp::Reverse(record.view.call_id));
-        found
+        found.sort_unstable_by_key(newest);
+        found.into_iter().cloned().collect()
     }
 
     /// How many calls run that `wanted` picks.
@@ -103,10 +115,15 @@ mod tests {
         }
         table.publish(record(5, "acme", Status::Ended));
 
-        let live = table.live(&TenantId::from("acme"), |record| record.view.status != Status::Ended);
+        let live =
+            |limit| table.live(&TenantId::from("acme"), limit, |record| record.view.status != Status::Ended);
 
-        let started: Vec<i64> = live.iter().map(|record| record.view.started_at.unix_ms() / 1000).collect();
-        assert_eq!(started, [4, 3, 1]);
+        let started = |live: Vec<Arc<CallRecord>>| -> Vec<i64> {
+            live.iter().map(|record| record.view.started_at.unix_ms() / 1000).collect()
+        };
+        assert_eq!(started(live(10)), [4, 3, 1]);
+        assert_eq!(started(live(2)), [4, 3]);
+        assert_eq!(started(live(0)), [0; 0]);
         assert_eq!(table.running(|record| record.tenant == "acme".into()), 3);
         assert_eq!(table.len(), 5);
     }

@@ -9,11 +9,13 @@
 //! that a missing one is a mistake of the configuration and not of the first call.
 
 mod announcement;
-mod calls;
 mod daemon;
+mod engines;
 mod example;
 mod mistake;
+mod names;
 mod overlap;
+mod providers;
 mod section;
 mod surroundings;
 
@@ -224,9 +226,9 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let log = daemon::log(top.section("log"));
     let mut webhooks = daemon::webhooks(top.section("webhooks"), surroundings);
 
-    let tenants = calls::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
-    let engines = calls::engines(top.named_sections("engines"), surroundings);
-    let providers = calls::providers(
+    let tenants = engines::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
+    let engines = engines::engines(top.named_sections("engines"), surroundings);
+    let providers = providers::providers(
         top.named_sections("providers"),
         surroundings,
         &tenants,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::calls::{describe, takes_all_of};
 use super::mistake::Problem;
+use super::providers::{describe, takes_all_of};
 use super::section::Section;
 use crate::call::{NumberPattern, Provider, ProviderKey};
 

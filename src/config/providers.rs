@@ -1,4 +1,4 @@
-//! The sections that calls are decided by: `[tenants.…]`, `[engines.…]`, `[providers.…]` and their routes.
+//! `[providers.…]` and their routes: where calls come from, where they go, who takes them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,187 +7,20 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::daemon;
 use super::mistake::Problem;
+use super::names::{Named, url};
 use super::section::Section;
-use super::surroundings::{Secret, Surroundings};
-use super::{announcement, daemon};
+use super::surroundings::Surroundings;
 use crate::call::{
-    Dialect, Engine, EngineName, Fallback, Mode, NumberPattern, Provider, ProviderKey, ProviderKind, Route,
-    Tenant, TenantId, Trunk,
+    Engine, EngineName, Mode, NumberPattern, Provider, ProviderKey, ProviderKind, Route, Tenant, TenantId,
+    Trunk,
 };
 use crate::spelling;
-use crate::webhook::{self, Secrets};
+use crate::webhook::Secrets;
 
 /// Modes that a call can begin in. The other two of the contract are not built yet.
 const MODES: [(&str, Mode); 2] = [("ai_only", Mode::AiOnly), ("ai_first", Mode::AiFirst)];
-
-/// Headers that belong to the upgrade itself.
-const UPGRADE_HEADERS: [&str; 4] = ["host", "connection", "upgrade", "content-length"];
-
-/// What is configured by name, and every name that was written: one that was written wrongly is not unknown.
-#[derive(Debug)]
-pub(super) struct Named<K, V> {
-    pub(super) known: BTreeMap<K, V>,
-    written: Vec<String>,
-}
-
-impl<K, V> Named<K, V> {
-    fn check(&self, what: &'static str, name: &str) -> Result<(), Problem> {
-        if self.written.iter().any(|written| written == name) {
-            return Ok(());
-        }
-        let nearest = spelling::nearest(name, self.written.iter().map(String::as_str)).map(str::to_owned);
-        Err(Problem::UnknownName { what, name: name.to_owned(), nearest })
-    }
-}
-
-pub(super) fn tenants(
-    sections: Vec<(String, Section<'_>)>,
-    surroundings: &Surroundings,
-    secrets: &mut BTreeMap<TenantId, Secrets>,
-) -> Named<TenantId, Tenant> {
-    let mut tenants = Named { known: BTreeMap::new(), written: Vec::new() };
-    for (name, mut section) in sections {
-        let webhook_url = section.parsed("webhook_url", url(spelling::webhook_url));
-        let secret = section.secret("webhook_secret", surroundings);
-        let previous = section.secret("webhook_secret_previous", surroundings);
-        let max_calls = section.number("max_calls", 1..=100_000).map(|calls| calls as usize);
-        if webhook_url.is_some() && secret.is_none() {
-            section.missing("webhook_secret", "{ env = \"WEBHOOK_SECRET\" }");
-        }
-        if previous.is_some() && secret.is_none() {
-            section.missing("webhook_secret", "{ env = \"WEBHOOK_SECRET\" }");
-        }
-        section.finish();
-
-        let id = TenantId::from(name.as_str());
-        if let Some(secret) = &secret {
-            let signing = |secret: &Secret| webhook::Secret::from(secret.reveal());
-            let previous = previous.as_ref().map(signing);
-            secrets.insert(id.clone(), Secrets { current: signing(secret), previous });
-        }
-        tenants.known.insert(id, Tenant { webhook_url, signs_webhooks: secret.is_some(), max_calls });
-        tenants.written.push(name);
-    }
-    tenants
-}
-
-pub(super) fn engines(
-    sections: Vec<(String, Section<'_>)>,
-    surroundings: &Surroundings,
-) -> Named<EngineName, Arc<Engine>> {
-    let mut engines = Named { known: BTreeMap::new(), written: Vec::new() };
-    for (name, section) in sections {
-        if let Some(engine) = engine(&name, section, surroundings) {
-            engines.known.insert(engine.name.clone(), Arc::new(engine));
-        }
-        engines.written.push(name);
-    }
-    engines
-}
-
-fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> Option<Engine> {
-    let url = section.parsed("url", url(spelling::engine_url));
-    if url.is_none() {
-        section.missing("url", "\"wss://bot.example.com/ws\"");
-    }
-    let dialects = [("edge.v1", Dialect::EdgeV1), ("twilio", Dialect::Twilio)];
-    let dialect = section.choice("dialect", &dialects);
-    if dialect.is_none() {
-        section.missing("dialect", "\"edge.v1\" # or \"twilio\"");
-    }
-    let mut headers = headers(&mut section, surroundings);
-    if let Some(token) = section.secret("token", surroundings) {
-        if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            let problem = "`headers` has an Authorization already; leave out one of the two";
-            section.object("token", Problem::Conflict(problem.to_owned()));
-        }
-        headers.push(("Authorization".to_owned(), format!("Bearer {}", token.reveal())));
-    }
-    let parameters = parameters(&mut section);
-    let connect_timeout = section.milliseconds("connect_timeout_ms", 100..=60_000);
-    let accept_timeout = section.milliseconds("accept_timeout_ms", 100..=120_000);
-    let on_lost = on_lost(&mut section, surroundings);
-    section.finish();
-    Some(Engine {
-        name: name.into(),
-        url: url?,
-        dialect: dialect?,
-        headers,
-        parameters,
-        connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(3)),
-        accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
-        on_lost: on_lost?,
-    })
-}
-
-/// Values stand here as they are or, when they are secrets, as references.
-fn headers(section: &mut Section<'_>, surroundings: &Surroundings) -> Vec<(String, String)> {
-    let mut headers = Vec::new();
-    for (name, value) in section.entries("headers") {
-        let lower = name.to_ascii_lowercase();
-        if let Err(problem) = spelling::header_name(name) {
-            section.note(
-                "headers",
-                value,
-                Problem::Value { found: name.to_owned(), problem: problem.to_owned() },
-            );
-        } else if UPGRADE_HEADERS.contains(&lower.as_str()) || lower.starts_with("sec-websocket-") {
-            let problem = "belongs to the websocket's own upgrade; leave it out".to_owned();
-            section.note("headers", value, Problem::Value { found: name.to_owned(), problem });
-        } else if let Some(text) = value.get_ref().as_str() {
-            match spelling::header_value(text) {
-                Ok(()) => headers.push((name.to_owned(), text.to_owned())),
-                Err(problem) => {
-                    let problem = problem.to_owned();
-                    section.note("headers", value, Problem::Value { found: name.to_owned(), problem });
-                }
-            }
-        } else if let Some(secret) = section.secret_item("headers", value, surroundings) {
-            headers.push((name.to_owned(), secret.reveal().to_owned()));
-        }
-    }
-    headers
-}
-
-fn parameters(section: &mut Section<'_>) -> Vec<(String, String)> {
-    let mut parameters = Vec::new();
-    for (name, value) in section.entries("parameters") {
-        match value.get_ref().as_str() {
-            Some(text) => parameters.push((name.to_owned(), text.to_owned())),
-            None => {
-                let found = super::section::article(value.get_ref());
-                section.note("parameters", value, Problem::Type { expected: "strings only", found });
-            }
-        }
-    }
-    parameters
-}
-
-fn on_lost(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Fallback> {
-    #[derive(Clone, Copy)]
-    enum Plan {
-        Announce,
-        HangUp,
-    }
-    let plan = section.choice("on_lost", &[("announce", Plan::Announce), ("hang_up", Plan::HangUp)]);
-    let audio = match section.parsed("announcement", |path| announcement::load(path, surroundings)) {
-        Some(audio) => Some(audio),
-        None if section.is_there("announcement") => None,
-        None => Some(announcement::built_in()),
-    };
-    match plan.unwrap_or(Plan::Announce) {
-        Plan::Announce => audio.map(Fallback::Announce),
-        Plan::HangUp => {
-            if section.is_there("announcement") && audio.is_some() {
-                let problem = "nothing is announced with `on_lost = \"hang_up\"`; leave out one of the two";
-                section.object("announcement", Problem::Conflict(problem.to_owned()));
-            }
-            Some(Fallback::HangUp)
-        }
-    }
-}
-
 /// `None` when one of them could not be read; what is wrong with it has been noted.
 pub(super) fn providers(
     sections: Vec<(String, Section<'_>)>,
@@ -219,7 +52,7 @@ fn provider(
     if kind.is_none() {
         section.missing("kind", "\"sip-trunk\"");
     }
-    let tenant = named(&mut section, "tenant", "tenant", tenants);
+    let tenant = tenants.read(&mut section, "tenant", "tenant");
     if tenant.is_none() {
         section.missing("tenant", "\"acme\" # one of [tenants.…]");
     }
@@ -233,7 +66,7 @@ fn provider(
         );
         section.object("webhook_url", Problem::Conflict(problem));
     }
-    let engine = named(&mut section, "engine", "engine", engines);
+    let engine = engines.read(&mut section, "engine", "engine");
     let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
     let trunk = trunk(&mut section, surroundings);
     let routes = routes(&mut section, engine.as_deref(), mode, engines);
@@ -346,7 +179,7 @@ fn routes(
             "" => Ok(String::new()),
             text => route_number(text),
         });
-        let own_engine = named(&mut section, "engine", "engine", engines);
+        let own_engine = engines.read(&mut section, "engine", "engine");
         let engine = if section.is_there("engine") { own_engine.as_deref() } else { engine };
         if engine.is_none() {
             section.missing("engine", "\"receptionist\" # one of [engines.…]");
@@ -400,21 +233,6 @@ pub(super) fn describe(number: &NumberPattern) -> String {
         NumberPattern::Exact(number) => format!("`number = \"{number}\"`"),
         NumberPattern::Prefix(prefix) => format!("`prefix = \"{prefix}\"`"),
     }
-}
-
-fn named<K, V>(
-    section: &mut Section<'_>,
-    key: &'static str,
-    what: &'static str,
-    known: &Named<K, V>,
-) -> Option<String> {
-    let name = section.text(key)?;
-    known.check(what, &name).map_err(|problem| section.object(key, problem)).ok()?;
-    Some(name)
-}
-
-fn url(rule: fn(&str) -> Result<(), &'static str>) -> impl Fn(&str) -> Result<String, String> {
-    move |text| Ok(rule(text).map(|()| text.to_owned())?)
 }
 
 fn host_name(text: &str) -> Result<String, String> {
