@@ -7,7 +7,7 @@
 //!
 //!   one turn, every 250 us: send what is due -> take all that came -> sleep
 //! ```
-//! A frame carries when it was sent ([`stamp`]), and the kernel tells when it came ([`arrival`]); so the load's own
+//! A frame carries when it was sent (`stamp`), and the kernel tells when it came (`arrival`); so the load's own
 //! lateness on the receiving side is not counted as the edge's. Its lateness in sending is counted apart.
 
 mod arrival;
