@@ -279,7 +279,7 @@ async fn what_is_pending_when_the_edge_stops_is_sent_after_the_next_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_lets_a_post_under_way_finish_and_begins_no_other() {
+async fn stopping_lets_a_post_under_way_finish() {
     let edge = Edge::start(Location::memory(), settings());
     let mut receiver = Receiver::start([Answer::Status(200, "")], None).await;
     let event = edge.tell(1, &url(&receiver, "/"));
@@ -291,6 +291,20 @@ async fn stopping_lets_a_post_under_way_finish_and_begins_no_other() {
     let filter = DeliveryFilter { state: None, before: None, limit: 10 };
     let delivery = store.deliveries(tenant(), filter).await.unwrap().remove(0);
     assert_eq!((delivery.id, delivery.state), (event, DeliveryState::Delivered));
+}
+
+/// A drain that reaches its limit ends calls and the edge at once: their last events are not left to the next start.
+#[tokio::test(start_paused = true)]
+async fn what_is_told_just_before_a_stop_is_still_sent() {
+    let edge = Edge::start(Location::memory(), settings());
+    let mut receiver = Receiver::start([Answer::Status(200, "")], None).await;
+    edge.settle().await;
+    let event = edge.tell(1, &url(&receiver, "/"));
+    edge.find(event).await;
+
+    edge.end_sender().await;
+
+    assert_eq!(receiver.request().await.headers["webhook-id"], event.to_string());
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderName, Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
@@ -27,6 +28,9 @@ use crate::store::{
 
 /// How much of a response's body is read, and for how long, so that the connection can be used again.
 const LONGEST_BODY: (usize, Duration) = (64 * 1024, Duration::from_secs(1));
+
+/// How long posts are begun after the sender was told to stop: the last events of calls that ended with the edge.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long posts under way may take when the sender is told to stop. What is not over by then is sent again after the
 /// next start.
@@ -219,21 +223,37 @@ impl Sender {
         });
     }
 
-    /// Lets what is under way finish and writes it down; begins nothing.
+    /// Sends what was told on the way out, as far as [`LAST_WORDS`] allows, lets what is under way finish, and writes it
+    /// down.
     async fn stop(mut self) {
-        let deadline = Instant::now() + FAREWELL;
-        while self.outbox.in_flight() > 0 || self.settling > 0 {
+        let began = Instant::now();
+        let (last_words, deadline) = (began + LAST_WORDS, began + FAREWELL);
+        loop {
+            if Instant::now() < last_words {
+                let news = self.store.outbox_changed().now_or_never();
+                if let Some(change) = news {
+                    self.outbox.handle_changed(now(), &change);
+                }
+                self.outbox.handle_timeout(now());
+                self.carry_out();
+            } else {
+                self.only_settle();
+            }
             let Ok(Some(done)) = timeout_at(deadline, self.tasks.join_next()).await else { break };
             self.finish(done.ok());
-            let mut settled = Vec::new();
-            while let Some(output) = self.outbox.poll_output() {
-                match output {
-                    Output::Settle { receiver, settled: one } => settled.push((receiver, one)),
-                    Output::Scan { .. } | Output::Load { .. } | Output::Post { .. } => {}
-                }
-            }
-            self.settle(settled);
         }
+    }
+
+    /// Writes down what came back and begins nothing.
+    fn only_settle(&mut self) {
+        let mut settled = Vec::new();
+        while let Some(output) = self.outbox.poll_output() {
+            match output {
+                Output::Settle { receiver, settled: one } => settled.push((receiver, one)),
+                Output::Scan { .. } | Output::Load { .. } | Output::Post { .. } => {}
+            }
+        }
+        self.settle(settled);
     }
 }
 

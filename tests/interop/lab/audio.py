@@ -9,12 +9,17 @@ RATE = 8000
 FIXTURES = pathlib.Path(__file__).resolve().parents[3] / "fixtures" / "audio"
 
 
-def speech(name):
-    """A recording of fixtures/audio, which is mu-law (ITU-T G.711)."""
+def speech_codes(name):
+    """A recording of fixtures/audio as it stands in the file: mu-law, a byte a sample."""
     data = (FIXTURES / f"{name}.wav").read_bytes()
     at = data.index(b"data")
     size = int.from_bytes(data[at + 4:at + 8], "little")
-    codes = ~np.frombuffer(data[at + 8:at + 8 + size], np.uint8)
+    return data[at + 8:at + 8 + size]
+
+
+def speech(name):
+    """A recording of fixtures/audio, decoded (ITU-T G.711)."""
+    codes = ~np.frombuffer(speech_codes(name), np.uint8)
     magnitude = ((((codes & 0x0F).astype(int) << 3) + 0x84) << ((codes & 0x70) >> 4)) - 0x84
     return np.where(codes & 0x80, -magnitude, magnitude).astype(float)
 

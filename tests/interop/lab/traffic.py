@@ -1,8 +1,117 @@
-"""SIPp's built-in scenarios: many plain calls in, and a far end that takes calls."""
+"""SIPp: many calls in, and a far end that takes calls. Plain ones by its built-in scenarios; ones that speak by ours."""
 
 import shutil
+import textwrap
 
+from . import audio
 from .processes import Process
+
+# UDP from one socket; TCP over one connection.
+TRANSPORTS = {"udp": "u1", "tcp": "t1"}
+
+SDP = textwrap.dedent("""
+    v=0
+    o=sipp 1 1 IN IP4 [local_ip]
+    s=-
+    c=IN IP4 [media_ip]
+    t=0 0
+    m=audio [rtpstream_audio_port] RTP/AVP 0
+    a=rtpmap:0 PCMU/8000
+    a=ptime:20
+    """).strip()
+
+# Calls, speaks for as long as the recording lasts, hangs up.
+SPEAKING_CALLER = """<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="a caller that speaks">
+  <send retrans="500"><![CDATA[
+INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Contact: <sip:caller@[local_ip]:[local_port];transport=[transport]>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+%(sdp)s
+]]></send>
+  <recv response="100" optional="true"/>
+  <recv response="180" optional="true"/>
+  <recv response="183" optional="true"/>
+  <recv response="200" rrs="true"/>
+  <send><![CDATA[
+ACK [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <nop><action><exec rtp_stream="%(recording)s,1,0"/></action></nop>
+  <pause milliseconds="%(milliseconds)d"/>
+  <send retrans="500"><![CDATA[
+BYE [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 2 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <recv response="200"/>
+</scenario>
+"""
+
+# Answers, speaks, waits for the BYE.
+SPEAKING_CALLEE = """<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="a callee that speaks">
+  <recv request="INVITE" crlf="true"/>
+  <send><![CDATA[
+SIP/2.0 180 Ringing
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]t[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Length: 0
+
+]]></send>
+  <send retrans="500"><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]t[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+%(sdp)s
+]]></send>
+  <recv request="ACK" crlf="true"/>
+  <nop><action><exec rtp_stream="%(recording)s,1,0"/></action></nop>
+  <recv request="BYE"/>
+  <send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+</scenario>
+"""
 
 
 class Traffic:
@@ -28,3 +137,26 @@ def caller(directory, edge, calls=1, hold_ms=500, number="+18005551234", rate=50
 def callee(directory, port):
     """Answers every call."""
     return Traffic(directory, "-sn", "uas", "-p", port)
+
+
+def speaking_caller(directory, edge, transport, calls, rate, milliseconds, number="+18005551234"):
+    """Calls in over `transport`, speaks, hangs up."""
+    scenario = written(directory, SPEAKING_CALLER, milliseconds)
+    return Traffic(directory, edge.sip[transport], "-sf", scenario, "-t", TRANSPORTS[transport], "-s", number, "-m", calls,
+                   "-r", rate, "-l", calls)
+
+
+def speaking_callee(directory, transport, port, calls, milliseconds):
+    """Answers `calls` calls over `transport` and speaks in each."""
+    scenario = written(directory, SPEAKING_CALLEE, milliseconds)
+    return Traffic(directory, "-sf", scenario, "-t", TRANSPORTS[transport], "-p", port, "-m", calls)
+
+
+def written(directory, scenario, milliseconds):
+    """The scenario and what it says: PCMU without a header, as long as the call."""
+    directory.mkdir(parents=True, exist_ok=True)
+    codes = (directory / "speech.pcmu")
+    codes.write_bytes((audio.speech_codes("greeting") * 20)[:milliseconds * audio.RATE // 1000])
+    path = directory / "scenario.xml"
+    path.write_text(scenario % {"sdp": SDP, "recording": codes, "milliseconds": milliseconds})
+    return path
