@@ -114,6 +114,89 @@ Content-Length: 0
 """
 
 
+# Answers, takes one REFER with `%(answer)s` and says in NOTIFYs what becomes of it.
+TRUNK = """<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="a trunk that is asked to transfer">
+  <recv request="INVITE" crlf="true"/>
+  <send retrans="500"><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]t[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=sipp 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+]]></send>
+  <recv request="ACK" crlf="true"/>
+  <recv request="REFER" crlf="true">
+    <action>
+      <ereg regexp=".*" search_in="hdr" header="From:" assign_to="edge"/>
+      <ereg regexp=".*" search_in="hdr" header="To:" assign_to="trunk"/>
+      <ereg regexp="sip:[^>]*" search_in="hdr" header="Contact:" assign_to="contact"/>
+      <ereg regexp="sip:[^>]*" search_in="hdr" header="Refer-To:" check_it="true" assign_to="target"/>
+    </action>
+  </recv>
+  <Reference variables="target"/>
+  <send><![CDATA[
+SIP/2.0 %(answer)s
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Length: 0
+
+]]></send>
+%(notifies)s
+  <recv request="BYE"/>
+  <send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+</scenario>
+"""
+
+NOTIFY = """
+  <send retrans="500"><![CDATA[
+NOTIFY [$contact] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From:[$trunk]
+To:[$edge]
+Call-ID: [call_id]
+CSeq: %(number)d NOTIFY
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Max-Forwards: 70
+Event: refer
+Subscription-State: %(state)s
+Content-Type: message/sipfrag;version=2.0
+Content-Length: [len]
+
+SIP/2.0 %(status)s
+]]></send>
+  <recv response="200"/>
+"""
+
+# Before `target` and `contact` are used by nothing, SIPp wants to hear that this is meant.
+UNUSED = '  <Reference variables="edge,trunk,contact"/>'
+
+
 class Traffic:
     def __init__(self, directory, *arguments):
         assert shutil.which("sipp"), "SIPp is not installed: tests/peers.sh test"
@@ -160,3 +243,19 @@ def written(directory, scenario, milliseconds):
     path = directory / "scenario.xml"
     path.write_text(scenario % {"sdp": SDP, "recording": codes, "milliseconds": milliseconds})
     return path
+
+
+def transferring_trunk(directory, port, answer, notifies=()):
+    """Answers one call and its REFER with `answer`; then says each of `notifies`, the last one ending the subscription."""
+    said = [
+        NOTIFY % {
+            "number": number,
+            "state": "active;expires=60" if number < len(notifies) else "terminated;reason=noresource",
+            "status": status,
+        }
+        for number, status in enumerate(notifies, 1)
+    ]
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "scenario.xml"
+    path.write_text(TRUNK % {"answer": answer, "notifies": "".join(said) or UNUSED})
+    return Traffic(directory, "-sf", path, "-p", port, "-m", 1)
