@@ -300,7 +300,7 @@ async fn what_is_told_just_before_a_stop_is_still_sent() {
     let mut receiver = Receiver::start([Answer::Status(200, "")], None).await;
     edge.settle().await;
     let event = edge.tell(1, &url(&receiver, "/"));
-    edge.find(event).await;
+    edge.store.durable().wait_for(|durable| *durable == RecordNumber(1)).await.unwrap();
 
     edge.end_sender().await;
 

@@ -264,8 +264,10 @@ impl Disk {
         Ok(group)
     }
 
-    /// Tells everyone what is on disk now: first how far, then what.
+    /// Tells everyone what is on disk now: the sender first, so that whoever stops it once a record is durable knows that it
+    /// has heard of the record; then how far, then what.
     fn tell(&mut self, mut group: Group) {
+        self.told.board.pin(group.receivers);
         if let Some(number) = group.durable {
             self.told.durable.send_replace(number);
         }
@@ -274,7 +276,6 @@ impl Disk {
             // Nobody listening is no error.
             let _ = self.told.events.send(event);
         }
-        self.told.board.pin(group.receivers);
         for work in self.pending.drain(..GROUP.min(self.pending.len())) {
             // Whoever no longer waits for a reply needs none.
             match work {
