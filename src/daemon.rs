@@ -32,7 +32,7 @@ use crate::call::{
 };
 use crate::config::Config;
 use crate::crypto;
-use crate::net::{Heard, Net};
+use crate::net::{Heard, Net, Tls};
 use crate::store::{Location, Recovered, Store, StoreError, StoreOptions};
 use crate::webhook::{self, WebhookSettings};
 use crate::worker::{WorkerConfig, Workers};
@@ -84,7 +84,7 @@ pub struct Daemon {
 }
 
 enum Control {
-    Settings(Arc<Settings>),
+    Settings(Arc<Settings>, Tls),
     Drain,
     Stop,
     /// Answered when its turn comes: the desk is alive.
@@ -104,7 +104,8 @@ impl Daemon {
         let workers = Workers::start(&worker_config(&config), &facts_in)
             .map_err(|error| StartError::System { what: "voice workers cannot be started".into(), error })?;
         let (settings, settings_seen) = watch::channel(config.settings.clone());
-        let (net, heard, sip_addresses) = listen(&config, settings_seen.clone()).await?;
+        let (mut net, heard, sip_addresses) = listen(&config, settings_seen.clone()).await?;
+        net.secure(config.sip_tls.clone());
         let http_failed = |error| {
             let what = format!("cannot listen on http {}", config.http.listen);
             StartError::System { what, error }
@@ -192,7 +193,7 @@ impl Daemon {
     /// stay as they are until the next start.
     pub async fn reload(&self, config: Config) {
         self.webhooks.send_replace(config.webhooks);
-        let _the_desk_has_ended = self.control.send(Control::Settings(config.settings)).await;
+        let _the_desk_has_ended = self.control.send(Control::Settings(config.settings, config.sip_tls)).await;
     }
 
     /// No new calls. [`Self::stopped`] returns when those that run have ended.
@@ -388,7 +389,8 @@ impl Desk {
                     self.take_durable(durable);
                 }
                 Some(control) = inputs.controls.recv() => match control {
-                    Control::Settings(settings) => {
+                    Control::Settings(settings, tls) => {
+                        self.net.secure(tls);
                         self.settings.send_replace(settings.clone());
                         self.exchange.handle_settings(Instant::now(), settings);
                     }
@@ -459,18 +461,21 @@ impl Desk {
                 self.exchange.handle_sip(now, flow, wire);
             }
             Heard::Ping { flow } => self.net.pong(flow),
-            Heard::Opened { connection, peer, sender } => self.net.opened(connection, peer, sender),
-            Heard::Closed { connection, peer, side } => {
+            Heard::Opened { connection, transport, peer, sender } => {
+                self.net.opened(connection, transport, peer, sender);
+            }
+            Heard::Closed { connection, transport, peer, side } => {
                 self.net.closed(connection);
                 self.exchange.handle_connection_lost(now, connection);
                 // What went out on a stream of our own may never have been heard on it: only its address is known.
                 if side == sip::Side::Dialled {
-                    self.exchange.handle_send_failure(now, sip::Transport::Tcp, peer);
+                    self.exchange.handle_send_failure(now, transport, peer);
                 }
             }
-            Heard::NotOpened { connection, peer } => {
+            Heard::NotOpened { connection, transport, peer, reason } => {
+                tracing::debug!(transport = transport.as_param(), %peer, reason, "no stream could be opened");
                 self.net.closed(connection);
-                self.exchange.handle_send_failure(now, sip::Transport::Tcp, peer);
+                self.exchange.handle_send_failure(now, transport, peer);
             }
         }
     }

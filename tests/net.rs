@@ -39,8 +39,8 @@ impl Sockets {
     async fn next(&mut self) -> Heard {
         let heard = timeout(PATIENCE, self.heard.recv()).await.expect("something is heard").unwrap();
         match &heard {
-            Heard::Opened { connection, peer, sender } => {
-                self.net.opened(*connection, *peer, sender.clone());
+            Heard::Opened { connection, transport, peer, sender } => {
+                self.net.opened(*connection, *transport, *peer, sender.clone());
             }
             Heard::Closed { connection, .. } | Heard::NotOpened { connection, .. } => {
                 self.net.closed(*connection);

@@ -7,20 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::mistake::Problem;
 use super::section::Section;
+use super::sip_tls;
 use super::surroundings::{SecretsAre, Surroundings};
 use super::{Http, Listen, Log, LogFormat, Media, Secret, Sip, Store};
 use crate::api::MetricsAccess;
 use crate::call::UnknownSources;
+use crate::net::Identity;
 use crate::webhook::{NetworkPolicy, WebhookSettings};
 
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-pub(super) fn sip(mut section: Section<'_>) -> (Sip, UnknownSources) {
+pub(super) fn sip(
+    mut section: Section<'_>,
+    surroundings: &Surroundings,
+) -> (Sip, UnknownSources, Option<Identity>) {
     let listen = section.list("listen", listen_address);
     if listen.as_ref().is_some_and(Vec::is_empty) && section.is_empty_list("listen") {
         section.object(
@@ -40,8 +45,16 @@ pub(super) fn sip(mut section: Section<'_>) -> (Sip, UnknownSources) {
     let unknown_sources = section
         .choice("unknown_sources", &[("drop", UnknownSources::Drop), ("refuse", UnknownSources::Refuse)])
         .unwrap_or(UnknownSources::Drop);
+    let identity = sip_tls::identity(&mut section, surroundings);
+    let has_tls = sip.listen.iter().any(|listen| listen.transport == sip::Transport::Tls);
+    if has_tls && !section.is_there("tls_certificate") {
+        section.missing(
+            "tls_certificate",
+            "\"tls/certificate.pem\" # and tls_key = { credential = \"sip_tls_key\" }",
+        );
+    }
     section.finish();
-    (sip, unknown_sources)
+    (sip, unknown_sources, identity)
 }
 
 pub(super) fn media(mut section: Section<'_>, max_calls: u32) -> Option<Media> {
@@ -194,13 +207,12 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 }
 
 fn listen_address(text: &str) -> Result<Listen, String> {
-    let rule =
-        "is not an address to listen on; write udp: or tcp:, an IP address and a port, like udp:0.0.0.0:5060";
+    let rule = "is not an address to listen on; write udp:, tcp: or tls:, an IP address and a port, like udp:0.0.0.0:5060";
     let (transport, address) = text.split_once(':').ok_or(rule)?;
     let transport = match transport {
         "udp" => sip::Transport::Udp,
         "tcp" => sip::Transport::Tcp,
-        "tls" => return Err("cannot be used: SIP over TLS is not built yet; write udp: or tcp:".to_owned()),
+        "tls" => sip::Transport::Tls,
         _ => return Err(rule.to_owned()),
     };
     Ok(Listen { transport, address: address.parse().map_err(|_| rule)? })
@@ -251,16 +263,7 @@ fn server_config(
     key: &Secret,
     surroundings: &Surroundings,
 ) -> Result<Arc<rustls::ServerConfig>, (&'static str, String)> {
-    let path = surroundings.path(certificate);
-    let unreadable =
-        |error| ("tls_certificate", format!("cannot read certificates from `{certificate}`: {error}"));
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect();
-    let chain = chain.map_err(unreadable)?;
-    if chain.is_empty() {
-        return Err(("tls_certificate", format!("`{certificate}` holds no certificate; write a PEM file")));
-    }
-    let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
-        .map_err(|error| ("tls_key", format!("is not a private key in PEM: {error}")))?;
+    let Identity { chain, key } = sip_tls::read_identity(certificate, key, surroundings)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

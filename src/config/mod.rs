@@ -17,6 +17,7 @@ mod names;
 mod overlap;
 mod providers;
 mod section;
+mod sip_tls;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -34,7 +35,8 @@ pub use mistake::{Mistake, Problem};
 pub use surroundings::{Secret, SecretsAre, Surroundings};
 
 use crate::api::MetricsAccess;
-use crate::call::Settings;
+use crate::call::{Provider, ProviderKey, Settings};
+use crate::net::Tls;
 use crate::webhook::WebhookSettings;
 use section::{Report, Section};
 
@@ -43,6 +45,8 @@ use section::{Report, Section};
 pub struct Config {
     /// Where SIP is heard.
     pub sip: Sip,
+    /// What its TLS streams are opened with; replaced on reload.
+    pub sip_tls: Tls,
     /// Where RTP is.
     pub media: Media,
     /// Where the API is.
@@ -71,7 +75,7 @@ pub struct Sip {
 /// A socket to open for SIP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP or TCP.
+    /// UDP, TCP or TLS.
     pub transport: sip::Transport,
     /// Local address; port 0 lets the kernel choose.
     pub address: SocketAddr,
@@ -219,7 +223,8 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let drain_limit = limits.seconds("drain_sec", 0..=86_400).unwrap_or(Duration::from_secs(60));
     limits.finish();
 
-    let unknown_sources_and_sip = daemon::sip(top.section("sip"));
+    let (sip, unknown_sources, identity) = daemon::sip(top.section("sip"), surroundings);
+    let mut sip_tls = sip_tls::SipTls { server: identity, trunks: Vec::new() };
     let media = daemon::media(top.section("media"), max_calls);
     let http = daemon::http(top.section("http"), surroundings);
     let store = daemon::store(top.section("store"), surroundings);
@@ -234,7 +239,12 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         &tenants,
         &webhooks.secrets,
         &engines,
+        &mut sip_tls,
     );
+    if let Some(providers) = &providers {
+        check_ways(providers, &sip, &mut top);
+    }
+    let sip_tls = sip_tls.build(&mut top);
     if providers.as_ref().is_some_and(BTreeMap::is_empty) {
         let problem = "no provider, so no call could come or go; write a [providers.NAME]";
         top.object_whole(Problem::Conflict(problem.to_owned()));
@@ -244,7 +254,6 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     }
     top.finish();
 
-    let (sip, unknown_sources) = unknown_sources_and_sip;
     let media = media?;
     let settings = Settings {
         sip_host: host(sip.advertise.unwrap_or(media.advertise)),
@@ -258,7 +267,24 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         providers: providers?,
         engines: engines.known,
     };
-    Some(Config { sip, media, http: http?, store, log, webhooks, settings: Arc::new(settings) })
+    Some(Config { sip, sip_tls, media, http: http?, store, log, webhooks, settings: Arc::new(settings) })
+}
+
+/// The far end of a trunk sends its requests to a listener of ours that speaks what we speak to it.
+fn check_ways(providers: &BTreeMap<ProviderKey, Arc<Provider>>, sip: &Sip, top: &mut Section<'_>) {
+    for provider in providers.values() {
+        let Some(target) = provider.trunk.target else { continue };
+        if !sip.listen.iter().any(|listen| listen.transport == target.transport) {
+            let transport = target.transport.as_param();
+            let problem = format!(
+                "the target of [providers.{}] is reached over {transport}, and nothing listens for its requests; add \
+                 \"{transport}:0.0.0.0:{}\" to `listen` in [sip]",
+                provider.key,
+                target.transport.default_port(),
+            );
+            top.object("providers", Problem::Conflict(problem));
+        }
+    }
 }
 
 /// As it stands in a URI.

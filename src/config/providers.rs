@@ -11,6 +11,7 @@ use super::daemon;
 use super::mistake::Problem;
 use super::names::{Named, url};
 use super::section::Section;
+use super::sip_tls::{self, SipTls};
 use super::surroundings::Surroundings;
 use crate::call::{
     Engine, EngineName, Mode, NumberPattern, Provider, ProviderKey, ProviderKind, Route, Tenant, TenantId,
@@ -28,11 +29,12 @@ pub(super) fn providers(
     tenants: &Named<TenantId, Tenant>,
     secrets: &BTreeMap<TenantId, Secrets>,
     engines: &Named<EngineName, Arc<Engine>>,
+    sip_tls: &mut SipTls,
 ) -> Option<BTreeMap<ProviderKey, Arc<Provider>>> {
     let mut complete = true;
     let mut providers = BTreeMap::new();
     for (name, section) in sections {
-        match provider(&name, section, surroundings, tenants, secrets, engines) {
+        match provider(&name, section, surroundings, tenants, secrets, engines, sip_tls) {
             Some(provider) => drop(providers.insert(provider.key.clone(), Arc::new(provider))),
             None => complete = false,
         }
@@ -47,6 +49,7 @@ fn provider(
     tenants: &Named<TenantId, Tenant>,
     secrets: &BTreeMap<TenantId, Secrets>,
     engines: &Named<EngineName, Arc<Engine>>,
+    sip_tls: &mut SipTls,
 ) -> Option<Provider> {
     let kind = section.choice("kind", &[(ProviderKind::SipTrunk.as_str(), ProviderKind::SipTrunk)]);
     if kind.is_none() {
@@ -69,6 +72,13 @@ fn provider(
     let engine = engines.read(&mut section, "engine", "engine");
     let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
     let trunk = trunk(&mut section, surroundings);
+    if let Some(trunk) = &trunk {
+        let at_target = trunk.target.map(|target| IpNet::from(target.address.ip().to_canonical()));
+        let networks = trunk.peers.iter().copied().chain(at_target).collect();
+        let host = section.parsed("target", |text| Ok(target_host(text))).flatten();
+        let tls = sip_tls::trunk(&mut section, surroundings, networks, host.as_deref());
+        sip_tls.trunks.push((name.into(), tls));
+    }
     let routes = routes(&mut section, engine.as_deref(), mode, engines);
     section.finish();
     Some(Provider {
@@ -267,13 +277,14 @@ fn target(text: &str, surroundings: &Surroundings) -> Result<sip::Target, String
     let rule = "is not a target; write one like sip:203.0.113.10:5060;transport=udp";
     let uri = sip::Uri::parse(text).map_err(|_| rule)?;
     let host = uri.host().ok_or(rule)?;
-    let no_tls = "cannot be used: SIP over TLS is not built yet; write sip: with ;transport=tcp";
-    let transport = match uri.param("transport").map(str::to_ascii_lowercase).as_deref() {
-        _ if uri.scheme() == sip::Scheme::Sips => return Err(no_tls.to_owned()),
-        None | Some("udp") => sip::Transport::Udp,
-        Some("tcp") => sip::Transport::Tcp,
-        Some("tls") => return Err(no_tls.to_owned()),
-        Some(_) => return Err(rule.to_owned()),
+    let transport = match (uri.scheme(), uri.param("transport")) {
+        // RFC 3261 §26.2.2: over TLS, whatever stream it names.
+        (sip::Scheme::Sips, None | Some("tcp" | "tls")) => sip::Transport::Tls,
+        (sip::Scheme::Sip, None) => sip::Transport::Udp,
+        (sip::Scheme::Sip, Some(written)) => sip::Transport::from_param(written).ok_or(rule)?,
+        (sip::Scheme::Sips, Some(_)) | (sip::Scheme::Tel | sip::Scheme::Other, _) => {
+            return Err(rule.to_owned());
+        }
     };
     if uri.user().is_some() {
         return Err(
@@ -284,7 +295,7 @@ fn target(text: &str, surroundings: &Surroundings) -> Result<sip::Target, String
     {
         return Err(rule.to_owned());
     }
-    let port = uri.port().unwrap_or(sip::DEFAULT_PORT);
+    let port = uri.port().unwrap_or(transport.default_port());
     let address = match (host.ip(), host) {
         (Some(address), _) => SocketAddr::new(address, port),
         (None, host) => {
@@ -295,4 +306,9 @@ fn target(text: &str, surroundings: &Surroundings) -> Result<sip::Target, String
         }
     };
     Ok(sip::Target { transport, address })
+}
+
+/// The host of a target, for the name that its certificate must have.
+fn target_host(text: &str) -> Option<String> {
+    Some(sip::Uri::parse(text).ok()?.host()?.to_string())
 }

@@ -99,13 +99,13 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         ),
         (
             "[sip]\nlisten = [\"udp:0.0.0.0:5060\", \"udb:1\"]",
-            "`listen` in [sip] at line 13: `udb:1` is not an address to listen on; write udp: or tcp:, an IP address \
-             and a port, like udp:0.0.0.0:5060",
+            "`listen` in [sip] at line 13: `udb:1` is not an address to listen on; write udp:, tcp: or tls:, an IP \
+             address and a port, like udp:0.0.0.0:5060",
         ),
         (
             "[sip]\nlisten = [\"tls:0.0.0.0:5061\"]",
-            "`listen` in [sip] at line 13: `tls:0.0.0.0:5061` cannot be used: SIP over TLS is not built yet; write \
-             udp: or tcp:",
+            "`tls_certificate` in [sip] at line 12: missing; write `tls_certificate = \"tls/certificate.pem\" # and tls_key = { \
+             credential = \"sip_tls_key\" }`",
         ),
         (
             "[sip]\nlisten = \"udp:0.0.0.0:5060\"",
@@ -359,6 +359,26 @@ fn a_target_may_be_an_address_or_a_name_and_is_a_peer_when_none_is_named() {
         assert_eq!(trunk.target, Some(expected), "{target}");
         assert_eq!(trunk.peers, [IpNet::from(expected.address.ip())]);
         assert_eq!(trunk.probe_interval, Some(Duration::from_secs(30)));
+    }
+}
+
+#[test]
+fn a_target_over_tls_needs_a_listener_that_its_requests_can_come_to() {
+    let surroundings = Surroundings { secrets: SecretsAre::LeftAlone, ..surroundings() };
+    let listening = "sip.listen = [\"tls:0.0.0.0:5061\"]\nsip.tls_certificate = \"a.pem\"\nsip.tls_key = { env = \"K\" }\n";
+    for (target, address) in [
+        ("sip:203.0.113.10;transport=tls", "203.0.113.10:5061"),
+        ("sips:sbc.example.com:5099;transport=tcp", "198.51.100.1:5099"),
+    ] {
+        let text = LEAST.replace("peers = [\"203.0.113.0/24\"]", &format!("target = \"{target}\""));
+
+        let config = Config::parse(&format!("{listening}{text}"), &surroundings).unwrap();
+        let deaf = Config::parse(&text, &surroundings).unwrap_err();
+
+        let trunk = &config.settings.providers[&ProviderKey::from("trunk")].trunk;
+        let expected = sip::Target { transport: sip::Transport::Tls, address: address.parse().unwrap() };
+        assert_eq!(trunk.target, Some(expected), "{target}");
+        assert!(deaf[0].to_string().contains("add \"tls:0.0.0.0:5061\" to `listen`"), "{}", deaf[0]);
     }
 }
 

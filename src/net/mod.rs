@@ -3,7 +3,9 @@
 //! Each listener and each open stream is a task that ends with the [`Net`]. What they hear comes through one bounded
 //! queue: when the exchange falls behind, tasks stop reading, and the kernel drops datagrams or slows streams down.
 
+mod keep_alive;
 mod stream;
+mod tls;
 mod udp;
 
 use std::collections::HashMap;
@@ -13,8 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metrics::counter;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+
+pub use tls::{Identity, Tls, TlsError, TrunkTls};
 
 /// Messages waiting for the exchange, over all sockets.
 const QUEUE: usize = 4096;
@@ -42,6 +46,8 @@ pub enum Heard {
     Opened {
         /// Its number.
         connection: sip::ConnectionId,
+        /// What it speaks.
+        transport: sip::Transport,
         /// The other end.
         peer: SocketAddr,
         /// What to write to it.
@@ -51,6 +57,8 @@ pub enum Heard {
     Closed {
         /// Its number.
         connection: sip::ConnectionId,
+        /// What it spoke.
+        transport: sip::Transport,
         /// The other end.
         peer: SocketAddr,
         /// Who opened it.
@@ -60,8 +68,12 @@ pub enum Heard {
     NotOpened {
         /// Its number.
         connection: sip::ConnectionId,
+        /// What it should have spoken.
+        transport: sip::Transport,
         /// Where it should have gone.
         peer: SocketAddr,
+        /// Why not.
+        reason: String,
     },
 }
 
@@ -72,13 +84,15 @@ pub type Admit = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct Net {
     udp: Vec<Arc<UdpSocket>>,
     streams: HashMap<sip::ConnectionId, Stream>,
-    by_peer: HashMap<SocketAddr, sip::ConnectionId>,
+    by_peer: HashMap<(sip::Transport, SocketAddr), sip::ConnectionId>,
     opening: stream::Numbers,
+    tls: watch::Sender<Arc<Tls>>,
     heard: mpsc::Sender<Heard>,
     tasks: JoinSet<()>,
 }
 
 struct Stream {
+    transport: sip::Transport,
     peer: SocketAddr,
     sender: mpsc::Sender<Bytes>,
 }
@@ -108,6 +122,7 @@ impl Net {
             streams: HashMap::new(),
             by_peer: HashMap::new(),
             opening: stream::Numbers::default(),
+            tls: watch::Sender::new(Arc::default()),
             heard,
             tasks: JoinSet::new(),
         };
@@ -137,27 +152,47 @@ impl Net {
                 self.udp.push(socket);
                 Ok(bound)
             }
-            sip::Transport::Tcp => {
+            sip::Transport::Tcp | sip::Transport::Tls => {
                 let listener = TcpListener::bind(address).await?;
                 let bound = listener.local_addr()?;
+                let security = match transport {
+                    sip::Transport::Tls => stream::Security::Tls(self.tls.subscribe()),
+                    sip::Transport::Udp | sip::Transport::Tcp => stream::Security::None,
+                };
                 self.tasks.spawn(stream::accept(
                     listener,
+                    security,
                     admit.clone(),
                     self.opening.clone(),
                     self.heard.clone(),
                 ));
                 Ok(bound)
             }
-            sip::Transport::Tls => {
-                Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "TLS listeners are not built yet"))
-            }
         }
     }
 
+    /// What TLS streams are opened with from now on. Those that are open stay as they are. Until this is called, no TLS
+    /// stream can be opened.
+    pub fn secure(&mut self, mut tls: Tls) {
+        tls.keep_found(&self.tls.borrow());
+        self.tls.send_replace(Arc::new(tls));
+    }
+
+    /// Notes the name under which the address of a TLS target was found.
+    pub fn found(&mut self, address: SocketAddr, name: &str) {
+        self.tls.send_modify(|tls| Arc::make_mut(tls).found(address, name));
+    }
+
     /// Takes note of a stream that a peer opened.
-    pub fn opened(&mut self, connection: sip::ConnectionId, peer: SocketAddr, sender: mpsc::Sender<Bytes>) {
-        self.streams.insert(connection, Stream { peer, sender });
-        self.by_peer.insert(peer, connection);
+    pub fn opened(
+        &mut self,
+        connection: sip::ConnectionId,
+        transport: sip::Transport,
+        peer: SocketAddr,
+        sender: mpsc::Sender<Bytes>,
+    ) {
+        self.streams.insert(connection, Stream { transport, peer, sender });
+        self.by_peer.insert((transport, peer), connection);
     }
 
     /// Takes note of a stream that is no more.
@@ -175,9 +210,9 @@ impl Net {
 
     fn forget(&mut self, connection: sip::ConnectionId) {
         if let Some(stream) = self.streams.remove(&connection)
-            && self.by_peer.get(&stream.peer) == Some(&connection)
+            && self.by_peer.get(&(stream.transport, stream.peer)) == Some(&connection)
         {
-            self.by_peer.remove(&stream.peer);
+            self.by_peer.remove(&(stream.transport, stream.peer));
         }
     }
 
@@ -225,10 +260,10 @@ impl Net {
         let open = transmit
             .connection
             .filter(|connection| self.streams.contains_key(connection))
-            .or_else(|| self.by_peer.get(&to).copied());
+            .or_else(|| self.by_peer.get(&(transmit.transport, to)).copied());
         let connection = match open {
             Some(connection) => connection,
-            None => self.open(to),
+            None => self.open(transmit.transport, to),
         };
         let not_sent = NotSent { transport: transmit.transport, to };
         let stream = self.streams.get(&connection).ok_or(not_sent)?;
@@ -240,12 +275,16 @@ impl Net {
         Ok(())
     }
 
-    fn open(&mut self, to: SocketAddr) -> sip::ConnectionId {
+    fn open(&mut self, transport: sip::Transport, to: SocketAddr) -> sip::ConnectionId {
         let connection = self.opening.next();
         let (sender, messages) = mpsc::channel(STREAM_QUEUE);
-        self.streams.insert(connection, Stream { peer: to, sender });
-        self.by_peer.insert(to, connection);
-        self.tasks.spawn(stream::connect(connection, to, messages, self.heard.clone()));
+        self.streams.insert(connection, Stream { transport, peer: to, sender });
+        self.by_peer.insert((transport, to), connection);
+        let security = match transport {
+            sip::Transport::Tls => Some(self.tls.borrow().towards(to)),
+            sip::Transport::Udp | sip::Transport::Tcp => None,
+        };
+        self.tasks.spawn(stream::connect(connection, to, security, messages, self.heard.clone()));
         while self.tasks.try_join_next().is_some() {}
         connection
     }

@@ -1,4 +1,4 @@
-//! One SIP stream (TCP): cut into messages, kept alive (RFC 5626 §4.4.1), closed when it makes no sense.
+//! One SIP stream (TCP, or TLS on it): cut into messages, kept alive (RFC 5626 §4.4.1), closed when it makes no sense.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,15 +7,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::counter;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::keep_alive::{self, Due, KeepAlive};
+use super::tls::Tls;
 use super::{Admit, Heard, STREAM_QUEUE, STREAMS_MAX};
 
-/// How long opening a stream may take.
+/// How long opening a stream may take, and how long its TLS handshake.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unacknowledged before the kernel gives a stream up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How long a begun message may stay incomplete.
 const INCOMPLETE: Duration = Duration::from_secs(30);
 /// How long a stream may be silent.
@@ -33,9 +40,18 @@ impl Numbers {
     }
 }
 
+/// What the streams of a listener are wrapped in.
+pub(super) enum Security {
+    /// Nothing.
+    None,
+    /// What is in force when the stream comes.
+    Tls(watch::Receiver<Arc<Tls>>),
+}
+
 /// Takes streams that peers open. The streams' tasks end with this one.
 pub(super) async fn accept(
     listener: TcpListener,
+    security: Security,
     admit: Admit,
     numbers: Numbers,
     heard: mpsc::Sender<Heard>,
@@ -53,6 +69,9 @@ pub(super) async fn accept(
             }
         };
         while streams.try_join_next().is_some() {}
+        if heard.is_closed() {
+            return;
+        }
         if !admit(peer.ip()) {
             counter!("callingedge_sip_streams_refused_total", "reason" => "unknown_source").increment(1);
             continue;
@@ -61,59 +80,212 @@ pub(super) async fn accept(
             counter!("callingedge_sip_streams_refused_total", "reason" => "limit").increment(1);
             continue;
         }
-        let connection = numbers.next();
-        let (sender, messages) = mpsc::channel(STREAM_QUEUE);
-        if heard.send(Heard::Opened { connection, peer, sender }).await.is_err() {
-            return;
-        }
+        let accepted = Accepted { connection: numbers.next(), peer, heard: heard.clone() };
+        let security = match &security {
+            Security::None => None,
+            Security::Tls(tls) => Some(tls.borrow().clone()),
+        };
         open.fetch_add(1, Ordering::Relaxed);
-        let (heard, open) = (heard.clone(), open.clone());
+        let open = open.clone();
         streams.spawn(async move {
-            carry(connection, stream, peer, sip::Side::Accepted, messages, &heard).await;
+            match security {
+                None => accepted.plain(stream).await,
+                Some(tls) => accepted.secured(stream, &tls).await,
+            }
             open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
 
+/// A stream that a peer has opened.
+struct Accepted {
+    connection: sip::ConnectionId,
+    peer: SocketAddr,
+    heard: mpsc::Sender<Heard>,
+}
+
+impl Accepted {
+    async fn plain(self, stream: TcpStream) {
+        let Ok(local) = prepare(&stream) else { return };
+        self.carry(stream, sip::Transport::Tcp, local).await;
+    }
+
+    async fn secured(self, stream: TcpStream, tls: &Tls) {
+        let refused = |reason: &'static str| {
+            counter!("callingedge_sip_streams_refused_total", "reason" => reason).increment(1);
+        };
+        let (Ok(local), Some(server)) = (prepare(&stream), tls.server()) else { return refused("handshake") };
+        let stream = match timeout(CONNECT, TlsAcceptor::from(server).accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, peer = %self.peer, "a TLS handshake failed");
+                return refused("handshake");
+            }
+            Err(_) => return refused("handshake"),
+        };
+        if !tls.accepts(self.peer.ip(), stream.get_ref().1.peer_certificates()) {
+            tracing::warn!("a trunk opened a TLS stream without the certificate that it has to show");
+            return refused("certificate");
+        }
+        self.carry(stream, sip::Transport::Tls, local).await;
+    }
+
+    async fn carry(self, stream: impl AsyncRead + AsyncWrite, transport: sip::Transport, local: SocketAddr) {
+        let Self { connection, peer, heard } = self;
+        let (sender, messages) = mpsc::channel(STREAM_QUEUE);
+        if heard.send(Heard::Opened { connection, transport, peer, sender }).await.is_err() {
+            return;
+        }
+        let flow = sip::Flow { transport, local, peer, connection: Some(connection) };
+        carry(stream, flow, sip::Side::Accepted, messages, &heard).await;
+        let side = sip::Side::Accepted;
+        let _nobody_listens = heard.send(Heard::Closed { connection, transport, peer, side }).await;
+    }
+}
+
+/// How to open a TLS stream, and the name that must be at its other end; none when TLS is not set up.
+type Secured = Option<(Arc<ClientConfig>, ServerName<'static>)>;
+
 /// Opens a stream to a peer and carries it.
 pub(super) async fn connect(
     connection: sip::ConnectionId,
     peer: SocketAddr,
+    security: Option<Secured>,
     messages: mpsc::Receiver<Bytes>,
     heard: mpsc::Sender<Heard>,
 ) {
-    match timeout(CONNECT, TcpStream::connect(peer)).await {
-        Ok(Ok(stream)) => carry(connection, stream, peer, sip::Side::Dialled, messages, &heard).await,
-        Ok(Err(_)) | Err(_) => {
-            let _nobody_listens = heard.send(Heard::NotOpened { connection, peer }).await;
+    let transport = if security.is_some() { sip::Transport::Tls } else { sip::Transport::Tcp };
+    let side = sip::Side::Dialled;
+    let outcome = match open(peer).await {
+        Err(reason) => Err(reason),
+        Ok((stream, local)) => {
+            let flow = sip::Flow { transport, local, peer, connection: Some(connection) };
+            match security {
+                None => {
+                    carry(stream, flow, side, messages, &heard).await;
+                    Ok(())
+                }
+                Some(secured) => match handshake(stream, secured).await {
+                    Ok(stream) => {
+                        carry(stream, flow, side, messages, &heard).await;
+                        Ok(())
+                    }
+                    Err(reason) => Err(reason),
+                },
+            }
+        }
+    };
+    let told = match outcome {
+        Ok(()) => Heard::Closed { connection, transport, peer, side },
+        Err(reason) => {
+            counter!("callingedge_sip_streams_not_opened_total", "transport" => transport.as_param())
+                .increment(1);
+            Heard::NotOpened { connection, transport, peer, reason }
+        }
+    };
+    let _nobody_listens = heard.send(told).await;
+}
+
+async fn open(peer: SocketAddr) -> Result<(TcpStream, SocketAddr), String> {
+    let connected = timeout(CONNECT, TcpStream::connect(peer)).await;
+    let stream = connected.map_err(|_| "no connection in time")?.map_err(|error| error.to_string())?;
+    let local = prepare(&stream).map_err(|error| error.to_string())?;
+    Ok((stream, local))
+}
+
+async fn handshake(
+    stream: TcpStream,
+    secured: Secured,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, String> {
+    let (config, name) = secured.ok_or("TLS is not set up")?;
+    let shaken = timeout(CONNECT, TlsConnector::from(config).connect(name, stream)).await;
+    shaken.map_err(|_| "no TLS handshake in time")?.map_err(|error| format!("TLS: {error}"))
+}
+
+fn prepare(stream: &TcpStream) -> std::io::Result<SocketAddr> {
+    // Neither is needed for the stream to work.
+    let _unset = stream.set_nodelay(true);
+    let _unset = rustix::net::sockopt::set_tcp_user_timeout(
+        stream,
+        u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX),
+    );
+    stream.local_addr()
+}
+
+/// What the reading half tells the writing half of the same stream.
+#[derive(Debug, Default)]
+struct Counted {
+    pongs: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl Counted {
+    fn heard(&self) -> keep_alive::Heard {
+        keep_alive::Heard {
+            pongs: self.pongs.load(Ordering::Relaxed),
+            messages: self.messages.load(Ordering::Relaxed),
         }
     }
 }
 
 /// Both directions of one stream, until either end closes it.
 async fn carry(
-    connection: sip::ConnectionId,
-    mut stream: TcpStream,
-    peer: SocketAddr,
+    stream: impl AsyncRead + AsyncWrite,
+    flow: sip::Flow,
     side: sip::Side,
     mut messages: mpsc::Receiver<Bytes>,
     heard: &mpsc::Sender<Heard>,
 ) {
-    if let Ok(local) = stream.local_addr() {
-        let flow = sip::Flow { transport: sip::Transport::Tcp, local, peer, connection: Some(connection) };
-        let _unset = stream.set_nodelay(true);
-        let (reader, writer) = stream.split();
-        tokio::select! {
-            () = read(reader, flow, side, heard) => {}
-            () = write(writer, &mut messages) => {}
-        }
+    let (reader, mut writer) = tokio::io::split(stream);
+    let counted = Counted::default();
+    tokio::select! {
+        () = read(reader, flow, side, heard, &counted) => {}
+        () = write(&mut writer, side, &mut messages, &counted) => {}
     }
-    let _nobody_listens = heard.send(Heard::Closed { connection, peer, side }).await;
+    // TLS says goodbye; whoever does not listen to it has gone already.
+    let _gone = timeout(Duration::from_secs(1), writer.shutdown()).await;
 }
 
-async fn write(mut writer: tokio::net::tcp::WriteHalf<'_>, messages: &mut mpsc::Receiver<Bytes>) {
-    while let Some(message) = messages.recv().await {
-        match timeout(WRITE, writer.write_all(&message)).await {
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    side: sip::Side,
+    messages: &mut mpsc::Receiver<Bytes>,
+    counted: &Counted,
+) {
+    // Only the opener pings (RFC 5626 §3.5.1).
+    let mut pings = match side {
+        sip::Side::Dialled => Some(KeepAlive::new(Instant::now(), rand::random())),
+        sip::Side::Accepted => None,
+    };
+    loop {
+        let far = Instant::now() + IDLE;
+        let at = pings.as_ref().map_or(far, KeepAlive::poll_timeout);
+        let message = tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => {
+                    counted.messages.fetch_add(1, Ordering::Relaxed);
+                    message
+                }
+                None => return,
+            },
+            () = tokio::time::sleep_until(at) => {
+                let due = pings.as_mut().map(|pings| pings.handle_timeout(Instant::now(), counted.heard()));
+                match due {
+                    Some(Due::Ping) => Bytes::from_static(b"\r\n\r\n"),
+                    Some(Due::Dead) => {
+                        counter!("callingedge_sip_streams_dead_total").increment(1);
+                        return;
+                    }
+                    Some(Due::Idle) => return,
+                    Some(Due::Nothing) | None => continue,
+                }
+            }
+        };
+        let written = async {
+            writer.write_all(&message).await?;
+            writer.flush().await
+        };
+        match timeout(WRITE, written).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return,
         }
@@ -121,10 +293,11 @@ async fn write(mut writer: tokio::net::tcp::WriteHalf<'_>, messages: &mut mpsc::
 }
 
 async fn read(
-    mut reader: tokio::net::tcp::ReadHalf<'_>,
+    mut reader: impl AsyncRead + Unpin,
     flow: sip::Flow,
     side: sip::Side,
     heard: &mpsc::Sender<Heard>,
+    counted: &Counted,
 ) {
     let mut framer = sip::StreamFramer::new(side);
     let mut buffer = [0; 8192];
@@ -142,10 +315,16 @@ async fn read(
         framer.push(&buffer[..length]);
         while let Some(framed) = framer.next() {
             let sent = match framed {
-                Ok(sip::Framed::Message(wire)) => heard.send(Heard::Message { flow, wire }).await,
+                Ok(sip::Framed::Message(wire)) => {
+                    counted.messages.fetch_add(1, Ordering::Relaxed);
+                    heard.send(Heard::Message { flow, wire }).await
+                }
                 // The exchange owns the writing side: a pong travels the same way as every message.
                 Ok(sip::Framed::Ping) => heard.send(Heard::Ping { flow }).await,
-                Ok(sip::Framed::Pong) => Ok(()),
+                Ok(sip::Framed::Pong) => {
+                    counted.pongs.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                }
                 Err(_) => {
                     counter!("callingedge_sip_streams_malformed_total").increment(1);
                     return;
