@@ -300,7 +300,7 @@ fn sip_config(config: &Config, bound: &[SocketAddr]) -> sip::Config {
 /// Connecting a datagram socket sends nothing; it only asks the routing table.
 fn outward(config: &Config) -> IpAddr {
     let providers = config.settings.providers.values();
-    let target = providers.filter_map(|provider| provider.trunk.target).map(|target| target.address).next();
+    let target = providers.flat_map(|provider| &provider.trunk.targets).map(|at| at.target.address).next();
     let target = target.unwrap_or(SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9)));
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     std::net::UdpSocket::bind(any)

@@ -75,14 +75,12 @@ async fn an_address_is_a_name_too() {
 }
 
 #[tokio::test]
-async fn a_name_that_was_resolved_is_the_one_its_certificate_must_have() {
+async fn a_target_has_the_name_that_it_is_known_under() {
     let authority = Authority::new();
     let mut callee = Edge::open("127.0.0.1:0", Some(authority.issue("sip1.example.com"))).await;
     let mut caller = Edge::open("127.0.0.1:0", None).await;
-    let trunk = TrunkTls { server_name: None, ..authority.trunk("unused.example.com") };
-    caller.net.secure(Tls::new(None, vec![trunk.clone()]).unwrap());
-    caller.net.found(callee.address, "sip1.example.com");
-    // A reload does not forget it.
+    let names = vec![(callee.address, ServerName::try_from("sip1.example.com").unwrap())];
+    let trunk = TrunkTls { server_name: None, names, ..authority.trunk("unused.example.com") };
     caller.net.secure(Tls::new(None, vec![trunk]).unwrap());
 
     caller.send(callee.address, None);

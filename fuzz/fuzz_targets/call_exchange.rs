@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use callingedge::call::{
     CallId, Command, Dialect, Engine, EngineCommand, EngineFailure, EventBody, Exchange, FIRST_LEG, Fallback, Mode,
-    Output, Provider, ProviderKind, Record, RequestId, Settings, Tenant, Trunk, UnknownSources, VoiceFact, VoiceOrder,
+    Output, Provider, ProviderKind, Record, RequestId, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder,
     VoiceSummary,
 };
 use libfuzzer_sys::fuzz_target;
@@ -279,10 +279,10 @@ fn settings() -> Settings {
         webhook_url: None,
         trunk: Trunk {
             peers: vec!["10.0.0.9/32".parse().unwrap()],
-            target: Some(sip::Target {
+            targets: vec![TrunkTarget::only(sip::Target {
                 transport: sip::Transport::Udp,
                 address: "10.0.0.9:5060".parse().unwrap(),
-            }),
+            })],
             domain: None,
             credentials: Some(sip::auth::Credentials::new("u", "p")),
             from: Some("+15550000".into()),

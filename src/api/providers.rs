@@ -7,7 +7,7 @@ use super::Api;
 use super::auth::{Allowed, ReadCalls};
 use super::path::Segment;
 use super::problem::{Code, Problem};
-use crate::call::{Mode, Provider, ProviderKey, TenantId, Timestamp};
+use crate::call::{Mode, Provider, ProviderKey, TargetHealth, TargetState, TenantId, Timestamp};
 
 /// The providers enabled for the token's tenant.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -59,7 +59,7 @@ impl From<&Provider> for ProviderView {
             enabled: true,
             capabilities: Capabilities {
                 inbound: !provider.routes.is_empty() && !provider.trunk.peers.is_empty(),
-                outbound: provider.trunk.target.is_some(),
+                outbound: !provider.trunk.targets.is_empty(),
                 transfer: vec!["blind", "auto"],
                 dtmf: true,
                 codecs: provider.trunk.codecs.iter().map(|codec| codec.name()).collect(),
@@ -86,8 +86,32 @@ pub(crate) struct HealthView {
     /// When it said so.
     #[schema(value_type = Option<String>, format = DateTime)]
     checked_at: Option<Timestamp>,
+    /// Each target, the preferred one first.
+    targets: Vec<TargetView>,
     /// Calls running over it now.
     active_calls: usize,
+}
+
+/// How one target of a provider is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct TargetView {
+    /// Its address and transport.
+    #[schema(example = "203.0.113.10:5060;transport=udp")]
+    target: String,
+    /// In a word.
+    state: TargetState,
+    /// What it said last, or why it said nothing.
+    detail: String,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    checked_at: Option<Timestamp>,
+}
+
+impl From<&TargetHealth> for TargetView {
+    fn from(health: &TargetHealth) -> Self {
+        let TargetHealth { target, state, detail, checked_at } = health.clone();
+        Self { target, state, detail, checked_at }
+    }
 }
 
 /// How a provider is, in a word.
@@ -135,6 +159,7 @@ pub(crate) async fn health(
         reachable: known.and_then(|health| health.reachable),
         detail: known.map_or_else(|| "not probed".to_owned(), |health| health.detail.clone()),
         checked_at: known.and_then(|health| health.checked_at),
+        targets: known.map_or_else(Vec::new, |health| health.targets.iter().map(TargetView::from).collect()),
         active_calls: api.calls.running(|record| record.view.provider == provider),
         provider,
     }))

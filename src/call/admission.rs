@@ -86,7 +86,7 @@ pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> 
 pub(super) fn claims(provider: &Provider, source: IpAddr) -> bool {
     let source = source.to_canonical();
     provider.trunk.peers.iter().any(|network| network.contains(&source))
-        || provider.trunk.target.is_some_and(|target| target.address.ip().to_canonical() == source)
+        || provider.trunk.targets.iter().any(|at| at.target.address.ip().to_canonical() == source)
 }
 
 /// The engine and mode of a call placed by REST.

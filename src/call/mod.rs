@@ -28,6 +28,7 @@ mod transfer;
 mod verdict;
 mod view;
 mod voice;
+mod ways;
 
 pub use clock::{Timestamp, WallClock};
 pub use command::{
@@ -41,10 +42,11 @@ pub use engine::{
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
-pub use output::{Health, Output};
+pub use output::{Health, Output, TargetHealth, TargetState};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use settings::{
-    Engine, Fallback, NumberPattern, Provider, ProviderKind, Route, Settings, Tenant, Trunk, UnknownSources,
+    Engine, Fallback, NumberPattern, Provider, ProviderKind, Route, Settings, Tenant, Trunk, TrunkTarget,
+    UnknownSources,
 };
 pub use table::CallTable;
 pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};

@@ -31,9 +31,9 @@ pub(super) fn uri(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
 
 /// Host (and port) of the URIs of a trunk's numbers.
 pub(super) fn domain(trunk: &Trunk) -> Result<String, NotDialable> {
-    match (&trunk.domain, trunk.target) {
+    match (&trunk.domain, trunk.targets.first()) {
         (Some(domain), _) => Ok(domain.clone()),
-        (None, Some(target)) => Ok(target.address.to_string()),
+        (None, Some(target)) => Ok(target.host.clone()),
         (None, None) => Err(NotDialable::NoDomain),
     }
 }

@@ -13,13 +13,14 @@
 //! The last event is told on entering `Ending`, and nowhere else. What a call needs from the world outside it
 //! comes in as [`Hands`]; its parts are in `inbound`, `outbound`, `conversation` and `transfer`.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
 use super::event::{EndReason, EventKind};
-use super::ids::{CallId, FIRST_LEG, LegId};
+use super::ids::{CallId, FIRST_LEG, LegId, ProviderKey};
 use super::outputs::Outputs;
 use super::record::Layer;
 use super::settings::{Engine, Provider, Settings};
@@ -27,6 +28,7 @@ use super::telling::{self, Story};
 use super::transfer::Transfer;
 use super::verdict;
 use super::voice::{VoiceFact, VoiceOrder, VoiceSummary};
+use super::ways::Ways;
 
 /// How long the dialog and the worker may take to let go of an ended call before it is forgotten anyway.
 const LET_GO: Duration = Duration::from_secs(90);
@@ -39,6 +41,8 @@ pub(super) struct Hands<'a> {
     pub(super) settings: &'a Settings,
     /// For what must not be guessed or must differ: session ids.
     pub(super) chance: &'a mut rand::rngs::StdRng,
+    /// The targets of every trunk, and how they are.
+    pub(super) ways: &'a mut BTreeMap<ProviderKey, Ways>,
 }
 
 /// Where a call stands, with the deadline that each state has.
@@ -117,8 +121,12 @@ pub(super) struct Call {
     pub(super) max_duration: Duration,
     /// Inbound: what the engine may see of the INVITE. Outbound: what was asked to be added to ours.
     pub(super) headers: Vec<(String, String)>,
-    /// Inbound: the offer in the INVITE.
+    /// Inbound: the offer in the INVITE. Outbound: ours.
     pub(super) offer: Option<bytes::Bytes>,
+    /// Outbound: where the INVITE is, and whether the phone was heard to ring there.
+    pub(super) tried: Option<(sip::Target, bool)>,
+    /// Outbound: where it goes next if it comes to nothing there.
+    pub(super) targets: VecDeque<sip::Target>,
     pub(super) ring_timeout: Duration,
     voice_gone: bool,
     /// What the exchange has noted as this call's next deadline.
@@ -160,6 +168,8 @@ impl Call {
             max_duration,
             headers: Vec::new(),
             offer: None,
+            tried: None,
+            targets: VecDeque::new(),
             ring_timeout,
             voice_gone: false,
             noted: None,

@@ -1,5 +1,6 @@
 //! A call that is placed: a port, an INVITE, the engine dialled while the phone rings.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::event::{EndReason, EventKind};
 use super::ids::CallId;
 use super::number;
 use super::one::{Call, Farewell, Hands, State};
+use super::output::Output;
 use super::record::{CallRecord, Idempotency, Layer};
 use super::settings::{Engine, Provider};
 use super::telling::{self, Story};
@@ -15,6 +17,17 @@ use super::view::{CallView, Direction, LegRole, LegView, Mode, SipPart, Status};
 
 /// How long the worker may take to open a port.
 const OPEN: Duration = Duration::from_secs(5);
+
+/// How long a target may say nothing while there is another one.
+const TRY: Duration = Duration::from_secs(4);
+
+/// What a target did with an INVITE.
+enum Outcome<'a> {
+    /// Anything but silence.
+    Answered(&'a str),
+    /// Nothing, or it asks to be left alone for a while.
+    Failed(&'a str, Option<Duration>),
+}
 
 /// A call asked for and found possible.
 pub(super) struct Placement {
@@ -25,12 +38,15 @@ pub(super) struct Placement {
     pub(super) call: Box<PlaceCall>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) webhook_url: Option<String>,
+    /// In the order in which they are tried.
+    pub(super) targets: VecDeque<sip::Target>,
 }
 
 impl Call {
     /// An order to call out.
     pub(super) fn place(hands: &mut Hands<'_>, placement: Placement) -> Self {
-        let Placement { id, provider, engine, mode, call: ordered, idempotency, webhook_url } = placement;
+        let Placement { id, provider, engine, mode, call: ordered, idempotency, webhook_url, targets } =
+            placement;
         let from = ordered.from.or_else(|| provider.trunk.from.clone()).unwrap_or_else(|| "anonymous".into());
         let record = CallRecord {
             tenant: provider.tenant.clone(),
@@ -67,6 +83,7 @@ impl Call {
         let story = Story::begin(record, webhook_url, hands.now, hands.outputs);
         let state = State::Opening { give_up: hands.now + OPEN };
         let mut call = Self::new(story, provider, engine, state, None, hands);
+        call.targets = targets;
         call.headers = ordered.headers.into_iter().collect();
         if let Some(seconds) = ordered.ring_timeout_sec {
             call.ring_timeout = Duration::from_secs(seconds.into());
@@ -80,9 +97,17 @@ impl Call {
 
     /// The port is open: INVITE.
     pub(super) fn invite(&mut self, hands: &mut Hands<'_>, offer: bytes::Bytes) {
+        self.offer = Some(offer);
+        self.state = State::Calling { give_up: hands.now + self.ring_timeout };
+        self.invite_next(hands);
+    }
+
+    /// INVITE to the next target.
+    fn invite_next(&mut self, hands: &mut Hands<'_>) {
         let view = self.story.view();
-        let (Some(target), Ok(request_uri), Ok(from)) = (
-            self.provider.trunk.target,
+        let (Some(target), Some(offer), Ok(request_uri), Ok(from)) = (
+            self.targets.pop_front(),
+            self.offer.clone(),
             number::uri(&view.to, &self.provider.trunk),
             from_address(&view.from, &self.provider, &hands.settings.sip_host),
         ) else {
@@ -90,22 +115,26 @@ impl Call {
             return self.end(hands, EndReason::EdgeFailed, raw, Farewell::Nothing);
         };
         let mut headers = view.context.to_sip(self.id);
-        headers.extend(self.headers.drain(..).map(|(name, value)| (name.into(), value)));
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         let to = sip::NameAddr::new(request_uri.clone());
         let invite = sip::Invite {
             credentials: self.provider.trunk.credentials.clone(),
             headers,
             body: Some(sip::Body::sdp(offer)),
-            timer_b: Some(self.provider.trunk.response_timeout),
+            timer_b: Some(self.patience()),
             ..sip::Invite::new(target, request_uri, from, to)
         };
         let dialog = hands.endpoint.invite(hands.now, invite);
         self.leg.begin(dialog);
-        self.state = State::Calling { give_up: hands.now + self.ring_timeout };
+        self.tried = Some((target, false));
+        if let Some(ways) = hands.ways.get_mut(&self.provider.key) {
+            ways.tried(hands.now, target);
+        }
         let sip_call_id = hands.endpoint.call_id(dialog).unwrap_or_default().to_owned();
         self.story.change(hands.outputs, |view| {
             view.provider_call_id = Some(sip_call_id.clone());
             view.sip.call_id = Some(sip_call_id.clone());
+            view.legs.clear();
             view.legs.push(LegView {
                 leg: 0,
                 role: LegRole::Callee,
@@ -119,12 +148,53 @@ impl Call {
         self.milestone(hands, Layer::Signalling, "invite sent", Some(format!("to {}", target.address)));
     }
 
+    /// How long a target may say nothing: less while there is another one to ask.
+    fn patience(&self) -> Duration {
+        let patience = self.provider.trunk.response_timeout;
+        if self.targets.is_empty() { patience } else { patience.min(TRY) }
+    }
+
+    /// The target has answered, or has not: what it means for other calls.
+    fn judge(&self, hands: &mut Hands<'_>, outcome: Outcome<'_>) {
+        let (Some((target, _)), Some(ways)) = (self.tried, hands.ways.get_mut(&self.provider.key)) else {
+            return;
+        };
+        let at = hands.outputs.timestamp(hands.now);
+        let changed = match outcome {
+            Outcome::Answered(_) if ways.is_up(target) => false,
+            Outcome::Answered(detail) => ways.succeeded(target, detail, at),
+            Outcome::Failed(detail, retry_after) => {
+                ways.failed(hands.now, target, detail, retry_after, at);
+                true
+            }
+        };
+        if changed {
+            let health = ways.health(hands.now);
+            hands.outputs.push(Output::Health { provider: self.provider.key.clone(), health });
+        }
+    }
+
+    /// Goes on to the next target (RFC 3263 §4.3), if there is one and nobody's phone has rung.
+    fn fail_over(&mut self, hands: &mut Hands<'_>, why: &str) -> bool {
+        let (State::Calling { .. }, Some((target, false))) = (&self.state, self.tried) else { return false };
+        if self.targets.is_empty() {
+            return false;
+        }
+        self.milestone(hands, Layer::Signalling, "next target", Some(format!("{}: {why}", target.address)));
+        self.invite_next(hands);
+        true
+    }
+
     /// A provisional response. The first response of any kind means that the call reached the network.
     pub(super) fn progressed(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
         self.placed(hands, response);
         let State::Calling { .. } = self.state else { return };
         let status = response.status().map_or(0, sip::StatusCode::code);
         if status > 100 {
+            if let Some((_, rang @ false)) = &mut self.tried {
+                *rang = true;
+                self.judge(hands, Outcome::Answered(&status.to_string()));
+            }
             self.milestone(hands, Layer::Signalling, "progress", Some(status.to_string()));
             let early = status == 183 && !response.body().is_empty();
             let shown = if early { Status::EarlyMedia } else { Status::Ringing };
@@ -147,6 +217,7 @@ impl Call {
         self.placed(hands, response);
         let status = response.status().map(sip::StatusCode::code);
         self.story.change(hands.outputs, |view| view.sip.code = status);
+        self.judge(hands, Outcome::Answered("200"));
         let Some(negotiator) = self.leg.negotiator.as_mut() else { return };
         match negotiator.handle_answer(&response.body()) {
             Ok(negotiated) => {
@@ -166,12 +237,27 @@ impl Call {
 
     /// A final refusal of our INVITE.
     pub(super) fn refused(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
-        self.placed(hands, response);
         let (status, reason) = match response.start_line() {
             sip::StartLine::Response { status, reason } => (status, reason.into_owned()),
             sip::StartLine::Request { .. } => return,
         };
-        self.milestone(hands, Layer::Signalling, "refused", Some(format!("{} {reason}", status.code())));
+        let told = format!("{} {reason}", status.code());
+        if status == sip::StatusCode::SERVICE_UNAVAILABLE {
+            // RFC 3261 §21.5.4: without Retry-After it is about this call only.
+            let retry_after =
+                response.retry_after().ok().flatten().map(|after| Duration::from_secs(after.seconds.into()));
+            match retry_after {
+                Some(_) => self.judge(hands, Outcome::Failed(&told, retry_after)),
+                None => self.judge(hands, Outcome::Answered(&told)),
+            }
+            if self.fail_over(hands, &told) {
+                return;
+            }
+        } else {
+            self.judge(hands, Outcome::Answered(&told));
+        }
+        self.placed(hands, response);
+        self.milestone(hands, Layer::Signalling, "refused", Some(told));
         self.story.change(hands.outputs, |view| {
             view.sip.code = Some(status.code());
             view.sip.reason = Some(reason);
@@ -181,6 +267,10 @@ impl Call {
 
     /// No final response at all.
     pub(super) fn failed(&mut self, hands: &mut Hands<'_>, failure: sip::Failure) {
+        self.judge(hands, Outcome::Failed(&failure.to_string(), None));
+        if self.fail_over(hands, &failure.to_string()) {
+            return;
+        }
         self.milestone(hands, Layer::Signalling, "no response", Some(failure.to_string()));
         let raw = telling::raw_code("provider.unreachable", &failure.to_string());
         self.end(hands, EndReason::Unreachable, raw, Farewell::Nothing);

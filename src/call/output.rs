@@ -68,4 +68,33 @@ pub struct Health {
     pub detail: String,
     /// When.
     pub checked_at: Option<super::clock::Timestamp>,
+    /// Each target.
+    pub targets: Vec<TargetHealth>,
+}
+
+/// How one target of a trunk is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetHealth {
+    /// Its address and transport.
+    pub target: String,
+    /// In a word.
+    pub state: TargetState,
+    /// What it said last, or why it said nothing.
+    pub detail: String,
+    /// When.
+    pub checked_at: Option<super::clock::Timestamp>,
+}
+
+/// How a target is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// Not asked yet.
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not; calls go elsewhere for a while.
+    Down,
+    /// It did not, and one call may find out whether it does again.
+    HalfOpen,
 }

@@ -109,8 +109,8 @@ impl ProviderKind {
 pub struct Trunk {
     /// Where its requests come from.
     pub peers: Vec<IpNet>,
-    /// Where ours go; without it the trunk is inbound only.
-    pub target: Option<sip::Target>,
+    /// Where ours go; without any the trunk is inbound only.
+    pub targets: Vec<TrunkTarget>,
     /// Host part of the URIs we write for numbers; the target's address when not given.
     pub domain: Option<String>,
     /// For its 401 and 407.
@@ -135,6 +135,26 @@ pub struct Trunk {
     pub probe_interval: Option<Duration>,
     /// Headers of the INVITE that the engine may see beside the usual ones, lower case.
     pub pass_headers: Vec<String>,
+}
+
+/// One far end of a trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkTarget {
+    /// Where it is.
+    pub target: sip::Target,
+    /// Host, and port where one is written: as URIs name it.
+    pub host: String,
+    /// Lower numbers are tried first.
+    pub priority: u16,
+    /// Share among those of one priority.
+    pub weight: u16,
+}
+
+impl TrunkTarget {
+    /// The only one, at an address.
+    pub fn only(target: sip::Target) -> Self {
+        Self { target, host: target.address.to_string(), priority: 1, weight: 1 }
+    }
 }
 
 /// Which numbers lead to which engine.

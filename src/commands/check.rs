@@ -68,11 +68,13 @@ fn ways(provider: &Provider) -> String {
     let peers: Vec<String> = provider.trunk.peers.iter().map(ToString::to_string).collect();
     let inbound =
         if peers.is_empty() { "no calls in".to_owned() } else { format!("calls from {}", peers.join(", ")) };
-    match provider.trunk.target {
-        Some(target) => {
-            format!("{inbound}; calls to {} over {}", target.address, target.transport.as_param())
-        }
-        None => format!("{inbound}; no calls out"),
+    let targets: Vec<String> = (provider.trunk.targets.iter())
+        .map(|at| format!("{} over {}", at.target.address, at.target.transport.as_param()))
+        .collect();
+    if targets.is_empty() {
+        format!("{inbound}; no calls out")
+    } else {
+        format!("{inbound}; calls to {}", targets.join(", else "))
     }
 }
 

@@ -273,11 +273,12 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
 /// The far end of a trunk sends its requests to a listener of ours that speaks what we speak to it.
 fn check_ways(providers: &BTreeMap<ProviderKey, Arc<Provider>>, sip: &Sip, top: &mut Section<'_>) {
     for provider in providers.values() {
-        let Some(target) = provider.trunk.target else { continue };
-        if !sip.listen.iter().any(|listen| listen.transport == target.transport) {
+        let is_deaf =
+            |target: &sip::Target| sip.listen.iter().all(|listen| listen.transport != target.transport);
+        if let Some(target) = provider.trunk.targets.iter().map(|at| at.target).find(is_deaf) {
             let transport = target.transport.as_param();
             let problem = format!(
-                "the target of [providers.{}] is reached over {transport}, and nothing listens for its requests; add \
+                "a target of [providers.{}] is reached over {transport}, and nothing listens for its requests; add \
                  \"{transport}:0.0.0.0:{}\" to `listen` in [sip]",
                 provider.key,
                 target.transport.default_port(),

@@ -15,7 +15,7 @@ use super::sip_tls::{self, SipTls};
 use super::surroundings::Surroundings;
 use crate::call::{
     Engine, EngineName, Mode, NumberPattern, Provider, ProviderKey, ProviderKind, Route, Tenant, TenantId,
-    Trunk,
+    Trunk, TrunkTarget,
 };
 use crate::spelling;
 use crate::webhook::Secrets;
@@ -73,10 +73,11 @@ fn provider(
     let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
     let trunk = trunk(&mut section, surroundings);
     if let Some(trunk) = &trunk {
-        let at_target = trunk.target.map(|target| IpNet::from(target.address.ip().to_canonical()));
-        let networks = trunk.peers.iter().copied().chain(at_target).collect();
-        let host = section.parsed("target", |text| Ok(target_host(text))).flatten();
-        let tls = sip_tls::trunk(&mut section, surroundings, networks, host.as_deref());
+        let at_targets = trunk.targets.iter().map(|at| IpNet::from(at.target.address.ip().to_canonical()));
+        let networks = trunk.peers.iter().copied().chain(at_targets).collect();
+        let names: Vec<_> =
+            (trunk.targets.iter()).map(|at| (at.target.address, without_port(&at.host))).collect();
+        let tls = sip_tls::trunk(&mut section, surroundings, networks, &names);
         sip_tls.trunks.push((name.into(), tls));
     }
     let routes = routes(&mut section, engine.as_deref(), mode, engines);
@@ -94,14 +95,20 @@ fn provider(
 }
 
 fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk> {
-    let target = section.parsed("target", |text| target(text, surroundings));
+    let targets = targets(section, surroundings);
     let peers = section.list("peers", daemon::network);
-    let peers = match (peers, target) {
-        (Some(peers), _) => Some(peers),
+    let peers = match peers {
+        Some(peers) => Some(peers),
         // Who is called usually calls from there as well.
-        (None, Some(target)) => Some(vec![IpNet::from(target.address.ip())]),
-        (None, None) => {
-            if !section.is_there("target") {
+        None if !targets.is_empty() => {
+            let mut peers: Vec<IpNet> =
+                targets.iter().map(|at| IpNet::from(at.target.address.ip())).collect();
+            peers.sort();
+            peers.dedup();
+            Some(peers)
+        }
+        None => {
+            if !section.is_there("target") && !section.is_there("targets") {
                 section.missing("peers", "[\"203.0.113.0/24\"] # or a `target`, or both");
             }
             None
@@ -110,7 +117,6 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
     let credentials = credentials(section, surroundings);
     let trunk = Trunk {
         peers: peers.unwrap_or_default(),
-        target,
         domain: section.parsed("domain", host_name),
         credentials,
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
@@ -127,8 +133,9 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         probe_interval: match section.seconds("probe_interval_sec", 0..=3600) {
             Some(Duration::ZERO) => None,
             Some(interval) => Some(interval),
-            None => target.map(|_| Duration::from_secs(30)),
+            None => (!targets.is_empty()).then_some(Duration::from_secs(30)),
         },
+        targets,
         pass_headers: section.list("pass_headers", lower_header).unwrap_or_default(),
     };
     Some(trunk)
@@ -272,12 +279,47 @@ fn route_number(text: &str) -> Result<String, String> {
     }
 }
 
-/// `sip:` host, port and transport; a host name becomes the first of its addresses.
-fn target(text: &str, surroundings: &Surroundings) -> Result<sip::Target, String> {
+/// `target`, or `targets` in the order of preference. A host name becomes all of its addresses.
+fn targets(section: &mut Section<'_>, surroundings: &Surroundings) -> Vec<TrunkTarget> {
+    let one = section.parsed("target", |text| target(text, surroundings));
+    let several = section.list("targets", |text| target(text, surroundings));
+    if section.is_there("target") && section.is_there("targets") {
+        let problem = "`target` is the only one and `targets` are several; write one of the two";
+        section.object("targets", Problem::Conflict(problem.to_owned()));
+    }
+    if section.is_empty_list("targets") {
+        section.object("targets", Problem::Conflict("write at least one, or leave the key out".to_owned()));
+    }
+    let written = one.into_iter().chain(several.into_iter().flatten());
+    let mut targets: Vec<TrunkTarget> = Vec::new();
+    for (place, Written { addresses, transport, host, priority, weight }) in (1..).zip(written) {
+        for address in addresses {
+            let target = sip::Target { transport, address };
+            if targets.iter().all(|known| known.target != target) {
+                let priority = priority.unwrap_or(place);
+                targets.push(TrunkTarget { target, host: host.clone(), priority, weight });
+            }
+        }
+    }
+    targets.sort_by_key(|at| at.priority);
+    targets
+}
+
+/// One target as it stands in the file.
+struct Written {
+    addresses: Vec<SocketAddr>,
+    transport: sip::Transport,
+    host: String,
+    priority: Option<u16>,
+    weight: u16,
+}
+
+/// `sip:` host, port and transport, and where there are several, priority and weight.
+fn target(text: &str, surroundings: &Surroundings) -> Result<Written, String> {
     let rule = "is not a target; write one like sip:203.0.113.10:5060;transport=udp";
     let uri = sip::Uri::parse(text).map_err(|_| rule)?;
     let host = uri.host().ok_or(rule)?;
-    let transport = match (uri.scheme(), uri.param("transport")) {
+    let transport = match (uri.scheme(), uri.param("transport").map(str::to_ascii_lowercase).as_deref()) {
         // RFC 3261 §26.2.2: over TLS, whatever stream it names.
         (sip::Scheme::Sips, None | Some("tcp" | "tls")) => sip::Transport::Tls,
         (sip::Scheme::Sip, None) => sip::Transport::Udp,
@@ -291,24 +333,44 @@ fn target(text: &str, surroundings: &Surroundings) -> Result<sip::Target, String
             "names a user; write only host, port and transport, calls bring their own number".to_owned()
         );
     }
-    if uri.params().any(|(name, _)| !name.eq_ignore_ascii_case("transport")) || uri.headers().next().is_some()
-    {
+    let known =
+        |name: &str| ["transport", "priority", "weight"].iter().any(|known| known.eq_ignore_ascii_case(name));
+    if uri.params().any(|(name, _)| !known(name)) || uri.headers().next().is_some() {
         return Err(rule.to_owned());
     }
+    let number = |name: &str| {
+        let written = uri.param(name).map(str::parse::<u16>).transpose();
+        written.map_err(|_| format!("has a {name} that is no number from 0 to 65535"))
+    };
     let port = uri.port().unwrap_or(transport.default_port());
-    let address = match (host.ip(), host) {
-        (Some(address), _) => SocketAddr::new(address, port),
+    let (addresses, shown) = match (host.ip(), host) {
+        (Some(address), _) => {
+            let address = SocketAddr::new(address, port);
+            (vec![address], address.to_string())
+        }
         (None, host) => {
             let found = (surroundings.resolve)(&host.to_string(), port);
             let addresses =
                 found.map_err(|error| format!("does not resolve: {error}; write its IP address"))?;
-            *addresses.first().ok_or("does not resolve to any address; write its IP address")?
+            if addresses.is_empty() {
+                return Err("does not resolve to any address; write its IP address".to_owned());
+            }
+            (addresses, uri.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")))
         }
     };
-    Ok(sip::Target { transport, address })
+    Ok(Written {
+        addresses,
+        transport,
+        host: shown,
+        priority: number("priority")?,
+        weight: number("weight")?.unwrap_or(1),
+    })
 }
 
-/// The host of a target, for the name that its certificate must have.
-fn target_host(text: &str) -> Option<String> {
-    Some(sip::Uri::parse(text).ok()?.host()?.to_string())
+/// The host alone, for the name that its certificate must have.
+fn without_port(host: &str) -> String {
+    match host.parse::<SocketAddr>() {
+        Ok(address) => address.ip().to_string(),
+        Err(_) => host.split(':').next().unwrap_or(host).to_owned(),
+    }
 }

@@ -1,5 +1,7 @@
 //! Certificates of SIP: ours in `[sip]`, and what a trunk wants in its `[providers.…]`.
 
+use std::net::SocketAddr;
+
 use ipnet::IpNet;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -62,12 +64,12 @@ pub(super) fn identity(section: &mut Section<'_>, surroundings: &Surroundings) -
     }
 }
 
-/// What a trunk that lies in `networks`, under the name `target_host`, wants of TLS.
+/// What a trunk that lies in `networks` wants of TLS, its targets being known under these names.
 pub(super) fn trunk(
     section: &mut Section<'_>,
     surroundings: &Surroundings,
     networks: Vec<IpNet>,
-    target_host: Option<&str>,
+    targets: &[(SocketAddr, String)],
 ) -> TrunkTls {
     let roots = section.parsed("tls_trusted_certificates", |path| {
         let unreadable =
@@ -86,11 +88,16 @@ pub(super) fn trunk(
     }
     TrunkTls {
         networks,
-        server_name: name.or_else(|| certificate_name(target_host?).ok()),
+        server_name: name,
+        names: named(targets),
         roots: roots.unwrap_or_default(),
         identity: identity(section, surroundings),
         client_names,
     }
+}
+
+fn named(targets: &[(SocketAddr, String)]) -> Vec<(SocketAddr, ServerName<'static>)> {
+    targets.iter().filter_map(|(address, host)| Some((*address, certificate_name(host).ok()?))).collect()
 }
 
 fn certificate_name(text: &str) -> Result<ServerName<'static>, String> {

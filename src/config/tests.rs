@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::*;
-use crate::call::{EngineName, Fallback, Mode, NumberPattern, ProviderKey};
+use crate::call::{EngineName, Fallback, Mode, NumberPattern, ProviderKey, TrunkTarget};
 
 /// The least that runs; `PROVIDER` and `TOP` are where tests write.
 const LEAST: &str = r#"
@@ -76,7 +76,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.settings.sip_host, "203.0.113.7");
     assert_eq!(config.store.path, PathBuf::from("/etc/callingedge/callingedge.db"));
     assert_eq!(config.store.keep, Duration::from_secs(72 * 3600));
-    assert_eq!(provider.trunk.target, None);
+    assert_eq!(provider.trunk.targets, []);
     assert_eq!(provider.trunk.probe_interval, None);
     assert_eq!(provider.routes[0].number, NumberPattern::Prefix(String::new()));
 }
@@ -356,9 +356,38 @@ fn a_target_may_be_an_address_or_a_name_and_is_a_peer_when_none_is_named() {
 
         let trunk = &config.settings.providers[&ProviderKey::from("trunk")].trunk;
         let expected = sip::Target { transport, address: address.parse().unwrap() };
-        assert_eq!(trunk.target, Some(expected), "{target}");
+        assert_eq!(trunk.targets[0].target, expected, "{target}");
         assert_eq!(trunk.peers, [IpNet::from(expected.address.ip())]);
         assert_eq!(trunk.probe_interval, Some(Duration::from_secs(30)));
+    }
+}
+
+#[test]
+fn targets_stand_in_the_order_of_preference_unless_they_say_otherwise() {
+    let targets = |written: &str| {
+        let text = LEAST.replace("peers = [\"203.0.113.0/24\"]", &format!("targets = [{written}]"));
+        parse(&text).map(|config| config.settings.providers[&ProviderKey::from("trunk")].trunk.clone())
+    };
+
+    let trunk = targets(
+        "\"sip:192.0.2.2;priority=7\", \"sip:sbc.example.com\", \"sip:192.0.2.1;transport=tcp;priority=1;weight=9\"",
+    );
+    let trunk = trunk.unwrap();
+
+    let shown = |at: &TrunkTarget| format!("{} {} {} {}", at.host, at.target.address, at.priority, at.weight);
+    assert_eq!(
+        trunk.targets.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "192.0.2.1:5060 192.0.2.1:5060 1 9",
+            "sbc.example.com 198.51.100.1:5060 2 1",
+            "192.0.2.2:5060 192.0.2.2:5060 7 1"
+        ]
+    );
+    assert_eq!(trunk.peers.len(), 3, "who is called usually calls from there as well");
+    for wrong in
+        ["", "\"sip:192.0.2.2;weight=x\"", "\"sip:192.0.2.2;priority=70000\"", "\"sip:192.0.2.2;q=1\""]
+    {
+        assert!(targets(wrong).is_err(), "{wrong}");
     }
 }
 
@@ -377,7 +406,7 @@ fn a_target_over_tls_needs_a_listener_that_its_requests_can_come_to() {
 
         let trunk = &config.settings.providers[&ProviderKey::from("trunk")].trunk;
         let expected = sip::Target { transport: sip::Transport::Tls, address: address.parse().unwrap() };
-        assert_eq!(trunk.target, Some(expected), "{target}");
+        assert_eq!(trunk.targets[0].target, expected, "{target}");
         assert!(deaf[0].to_string().contains("add \"tls:0.0.0.0:5061\" to `listen`"), "{}", deaf[0]);
     }
 }

@@ -173,14 +173,8 @@ impl Net {
 
     /// What TLS streams are opened with from now on. Those that are open stay as they are. Until this is called, no TLS
     /// stream can be opened.
-    pub fn secure(&mut self, mut tls: Tls) {
-        tls.keep_found(&self.tls.borrow());
+    pub fn secure(&mut self, tls: Tls) {
         self.tls.send_replace(Arc::new(tls));
-    }
-
-    /// Notes the name under which the address of a TLS target was found.
-    pub fn found(&mut self, address: SocketAddr, name: &str) {
-        self.tls.send_modify(|tls| Arc::make_mut(tls).found(address, name));
     }
 
     /// Takes note of a stream that a peer opened.

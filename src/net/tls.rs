@@ -2,7 +2,6 @@
 //!
 //! A [`Tls`] is replaced as a whole; streams that are open keep what they were opened with.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -35,8 +34,10 @@ impl Clone for Identity {
 pub struct TrunkTls {
     /// Where its streams come from and go to.
     pub networks: Vec<IpNet>,
-    /// The name its certificate must have; the address it is reached at when not given.
+    /// The name its certificate must have; when not given, the one its target is known under, or its address.
     pub server_name: Option<ServerName<'static>>,
+    /// The names that its targets are known under.
+    pub names: Vec<(SocketAddr, ServerName<'static>)>,
     /// Who vouches for it; the public authorities when empty.
     pub roots: Vec<CertificateDer<'static>>,
     /// Shown to it when it asks who we are.
@@ -62,13 +63,12 @@ pub struct Tls {
     server: Option<Arc<ServerConfig>>,
     trunks: Vec<Arc<Trunk>>,
     usual: Option<Arc<ClientConfig>>,
-    /// Addresses that names of trunks have resolved to, and the name each was found under.
-    resolved: HashMap<SocketAddr, ServerName<'static>>,
 }
 
 struct Trunk {
     networks: Vec<IpNet>,
     server_name: Option<ServerName<'static>>,
+    names: Vec<(SocketAddr, ServerName<'static>)>,
     client: Arc<ClientConfig>,
     clients: Option<(Arc<dyn ClientCertVerifier>, Vec<ServerName<'static>>)>,
 }
@@ -92,19 +92,7 @@ impl Tls {
             .transpose()
             .map_err(|error| (None, error))?;
         let usual = client_config(&[], None).map_err(|error| (None, error))?;
-        Ok(Self { server, trunks: known, usual: Some(usual), resolved: HashMap::new() })
-    }
-
-    /// Notes that `address` was found under `name`, so that its certificate is to have that name.
-    pub fn found(&mut self, address: SocketAddr, name: &str) {
-        if let Ok(name) = ServerName::try_from(name.to_owned()) {
-            self.resolved.insert(address, name);
-        }
-    }
-
-    /// Takes over what another has [`found`](Self::found).
-    pub fn keep_found(&mut self, earlier: &Self) {
-        self.resolved.clone_from(&earlier.resolved);
+        Ok(Self { server, trunks: known, usual: Some(usual) })
     }
 
     /// Who we are, if anyone.
@@ -118,7 +106,7 @@ impl Tls {
         let config = trunk.map(|trunk| trunk.client.clone()).or_else(|| self.usual.clone())?;
         let name = trunk
             .and_then(|trunk| trunk.server_name.clone())
-            .or_else(|| self.resolved.get(&peer).cloned())
+            .or_else(|| trunk?.names.iter().find(|(at, _)| *at == peer).map(|(_, name)| name.clone()))
             .unwrap_or_else(|| ServerName::from(peer.ip()));
         Some((config, name))
     }
@@ -143,7 +131,7 @@ impl fmt::Debug for Tls {
 
 impl Trunk {
     fn new(trunk: TrunkTls) -> Result<Self, TlsError> {
-        let TrunkTls { networks, server_name, roots, identity, client_names } = trunk;
+        let TrunkTls { networks, server_name, names, roots, identity, client_names } = trunk;
         let client = client_config(&roots, identity)?;
         let clients = if client_names.is_empty() {
             None
@@ -152,7 +140,7 @@ impl Trunk {
             let verifier = verifier.map_err(|error| TlsError::Roots(error.to_string()))?;
             Some((verifier, client_names))
         };
-        Ok(Self { networks, server_name, client, clients })
+        Ok(Self { networks, server_name, names, client, clients })
     }
 
     fn contains(&self, address: IpAddr) -> bool {

@@ -10,7 +10,7 @@ use callingedge::call::{
     Announcement, Answer, CallId, CallRecord, Command, Dialect, Engine, EngineCommand, EngineEvent,
     EventBody, EventKind, Exchange, FIRST_LEG, Fallback, Health, Idempotency, Mode, NumberPattern, Output,
     PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, Route, Settings, Tenant, Trunk,
-    UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
+    TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
@@ -28,6 +28,8 @@ pub(crate) struct Line {
     pub(crate) heard: VecDeque<Event>,
     /// What is on the wire towards the edge and waits, when the line is cut.
     pub(crate) cut: bool,
+    /// Addresses that nothing reaches.
+    pub(crate) dead: Vec<SocketAddr>,
     pub(crate) events: Vec<EventBody>,
     pub(crate) orders: Vec<VoiceOrder>,
     pub(crate) dialled: Vec<(CallId, Arc<Engine>)>,
@@ -53,6 +55,7 @@ impl Line {
             far: sip::Endpoint::new(config(FAR), 2),
             heard: VecDeque::new(),
             cut: false,
+            dead: Vec::new(),
             events: Vec::new(),
             orders: Vec::new(),
             dialled: Vec::new(),
@@ -85,7 +88,7 @@ impl Line {
     fn note(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) => {
-                if !self.cut {
+                if !self.cut && !self.dead.contains(&transmit.to) {
                     self.far.handle_message(self.now, flow(FAR, EDGE), transmit.payload);
                 }
             }
@@ -291,7 +294,10 @@ pub(crate) fn settings() -> Settings {
         webhook_url: None,
         trunk: Trunk {
             peers: vec!["10.0.0.9/32".parse().unwrap()],
-            target: Some(sip::Target { transport: sip::Transport::Udp, address: FAR.parse().unwrap() }),
+            targets: vec![TrunkTarget::only(sip::Target {
+                transport: sip::Transport::Udp,
+                address: FAR.parse().unwrap(),
+            })],
             domain: None,
             credentials: None,
             from: Some("+15550000".into()),

@@ -12,4 +12,5 @@ mod orders;
 mod outbound;
 mod running;
 mod stopping;
+mod targets;
 mod transfers;

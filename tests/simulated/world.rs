@@ -10,8 +10,8 @@ use callingedge::call::{
     Announcement, Answer, CallId, CallRecord, Command, Dialect, EndReason, Engine, EngineCommand,
     EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegSummary, Mode, NumberPattern,
     OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, Route, Settings,
-    Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, UnknownSources, VoiceFact, VoiceOrder,
-    VoiceSummary, WrapUp,
+    Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources, VoiceFact,
+    VoiceOrder, VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -767,7 +767,10 @@ fn settings() -> Arc<Settings> {
         webhook_url: None,
         trunk: Trunk {
             peers: vec!["10.0.0.9/32".parse().unwrap()],
-            target: Some(sip::Target { transport: sip::Transport::Udp, address: FAR.parse().unwrap() }),
+            targets: vec![TrunkTarget::only(sip::Target {
+                transport: sip::Transport::Udp,
+                address: FAR.parse().unwrap(),
+            })],
             domain: None,
             credentials: None,
             from: Some("+15550000".into()),

@@ -41,7 +41,7 @@ impl Exchange {
         if self.outputs.unsaved() > self.settings.max_unsaved {
             return Err(CommandError::StoreBehind);
         }
-        if provider.trunk.target.is_none() {
+        if provider.trunk.targets.is_empty() {
             return Err(CommandError::ProviderInboundOnly);
         }
         let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
@@ -52,7 +52,11 @@ impl Exchange {
         let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
         let mode = call.mode.unwrap_or(provider.default_mode);
         let webhook_url = self.receiver(call.webhook_url.clone(), &provider);
-        let placement = Placement { id, provider, engine, mode, call, idempotency, webhook_url };
+        let targets = match self.ways.get(&provider.key) {
+            Some(ways) => ways.order(now, &mut self.chance).into(),
+            None => provider.trunk.targets.iter().map(|at| at.target).collect(),
+        };
+        let placement = Placement { id, provider, engine, mode, call, idempotency, webhook_url, targets };
         let placed = Call::place(&mut self.hands(now), placement);
         let record = placed.story.record();
         self.calls.insert(id, placed);

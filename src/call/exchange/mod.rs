@@ -19,8 +19,6 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use probes::Probe;
-
 use crate::call::admission::{self, Census, Refusal};
 use crate::call::clock::WallClock;
 use crate::call::command::{Answer, Command};
@@ -34,6 +32,7 @@ use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
 use crate::call::settings::{Provider, Settings, UnknownSources};
 use crate::call::telling;
 use crate::call::voice::VoiceFact;
+use crate::call::ways::Ways;
 
 /// How long an ended call may still be wrapped up.
 const WRAP_UP: Duration = Duration::from_secs(3600);
@@ -75,7 +74,7 @@ pub struct Exchange {
     census: Census,
     /// Providers as they were before the last change of settings, as far as calls ran over them.
     retired: Vec<Arc<Provider>>,
-    probes: BTreeMap<ProviderKey, Probe>,
+    ways: BTreeMap<ProviderKey, Ways>,
     ended: BTreeMap<CallId, (Instant, CallRecord)>,
     keys: HashMap<(TenantId, String), KnownKey>,
     key_expiries: BTreeSet<(Instant, TenantId, String)>,
@@ -118,7 +117,7 @@ impl Exchange {
             deadlines: BTreeSet::new(),
             census: Census::default(),
             retired: Vec::new(),
-            probes: BTreeMap::new(),
+            ways: BTreeMap::new(),
             ended: BTreeMap::new(),
             keys: HashMap::new(),
             key_expiries: BTreeSet::new(),
@@ -242,7 +241,7 @@ impl Exchange {
     /// The earliest deadline.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.deadlines.first().map(|(at, _)| *at);
-        let probes = self.probes.values().filter_map(|probe| probe.next).min();
+        let probes = self.ways.values().filter_map(|ways| ways.next_probe).min();
         let drain = match self.draining {
             Some(Drain::Waiting { give_up: at } | Drain::Ending { until: at }) => Some(at),
             Some(Drain::Told) | None => None,
@@ -368,9 +367,9 @@ impl Exchange {
             Event::Request { id, request, .. } => self.requested(now, id, &request),
             Event::RequestAnswered { id, response } => {
                 let detail = response.status().map_or_else(String::new, |status| status.to_string());
-                self.probed(now, id, true, detail);
+                self.probed(now, id, true, &detail);
             }
-            Event::RequestFailed { id, failure } => self.probed(now, id, false, failure.to_string()),
+            Event::RequestFailed { id, failure } => self.probed(now, id, false, &failure.to_string()),
             // Offers are answered at once, so nothing is left to take back; we send no re-INVITE and no INFO yet.
             Event::ReinviteCancelled { .. }
             | Event::ReinviteAnswered { .. }
@@ -478,7 +477,12 @@ impl Exchange {
         act: impl FnOnce(&mut Call, &mut Hands<'_>) -> T,
     ) -> Option<T> {
         let mut call = self.calls.remove(&id)?;
+        let before = call.leg.dialog;
         let outcome = act(&mut call, &mut self.hands(now));
+        // A call that went on to another target has nothing to do with the dialog of the one before.
+        if let Some(before) = before.filter(|before| call.leg.dialog != Some(*before)) {
+            self.dialogs.remove(&before);
+        }
         if let Some(dialog) = call.leg.dialog {
             self.dialogs.entry(dialog).or_insert(id);
         }
@@ -495,6 +499,7 @@ impl Exchange {
             outputs: &mut self.outputs,
             settings: &self.settings,
             chance: &mut self.chance,
+            ways: &mut self.ways,
         }
     }
 
