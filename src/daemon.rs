@@ -570,6 +570,9 @@ impl Desk {
         gauge!("callingedge_engines_dialling").set(self.dialling.len() as f64);
         gauge!("callingedge_tasks").set(tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64);
         gauge!("callingedge_open_files").set(open_files() as f64);
+        gauge!("callingedge_sip_registrations", "state" => "registered").set(tally.registered as f64);
+        gauge!("callingedge_sip_registrations", "state" => "missing")
+            .set((tally.to_register - tally.registered) as f64);
         metrics::counter!("callingedge_calls_admitted_total").absolute(tally.admitted);
         metrics::counter!("callingedge_calls_placed_total").absolute(tally.placed);
         metrics::counter!("callingedge_invites_refused_total").absolute(tally.refused);

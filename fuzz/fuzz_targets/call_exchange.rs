@@ -283,6 +283,7 @@ fn settings() -> Settings {
                 transport: sip::Transport::Udp,
                 address: "10.0.0.9:5060".parse().unwrap(),
             })],
+            register: None,
             domain: None,
             credentials: Some(sip::auth::Credentials::new("u", "p")),
             from: Some("+15550000".into()),

@@ -7,7 +7,9 @@ use super::Api;
 use super::auth::{Allowed, ReadCalls};
 use super::path::Segment;
 use super::problem::{Code, Problem};
-use crate::call::{Mode, Provider, ProviderKey, TargetHealth, TargetState, TenantId, Timestamp};
+use crate::call::{
+    Mode, Provider, ProviderKey, RegistrationState, TargetHealth, TargetState, TenantId, Timestamp,
+};
 
 /// The providers enabled for the token's tenant.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -88,8 +90,20 @@ pub(crate) struct HealthView {
     checked_at: Option<Timestamp>,
     /// Each target, the preferred one first.
     targets: Vec<TargetView>,
+    /// At its registrar; null where it does not register.
+    registration: Option<RegistrationView>,
     /// Calls running over it now.
     active_calls: usize,
+}
+
+/// How a provider stands with its registrar.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct RegistrationView {
+    /// In a word.
+    state: RegistrationState,
+    /// What the registrar said last, or why it said nothing.
+    #[schema(example = "registered for 600 s")]
+    detail: String,
 }
 
 /// How one target of a provider is.
@@ -160,6 +174,9 @@ pub(crate) async fn health(
         detail: known.map_or_else(|| "not probed".to_owned(), |health| health.detail.clone()),
         checked_at: known.and_then(|health| health.checked_at),
         targets: known.map_or_else(Vec::new, |health| health.targets.iter().map(TargetView::from).collect()),
+        registration: known
+            .and_then(|health| health.registration.clone())
+            .map(|told| RegistrationView { state: told.state, detail: told.detail }),
         active_calls: api.calls.running(|record| record.view.provider == provider),
         provider,
     }))

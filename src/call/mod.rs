@@ -21,6 +21,7 @@ mod outbound;
 mod output;
 mod outputs;
 mod record;
+mod registration;
 mod settings;
 mod table;
 mod telling;
@@ -42,7 +43,7 @@ pub use engine::{
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
-pub use output::{Health, Output, TargetHealth, TargetState};
+pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use settings::{
     Engine, Fallback, NumberPattern, Provider, ProviderKind, Route, Settings, Tenant, Trunk, TrunkTarget,

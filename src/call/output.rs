@@ -70,6 +70,31 @@ pub struct Health {
     pub checked_at: Option<super::clock::Timestamp>,
     /// Each target.
     pub targets: Vec<TargetHealth>,
+    /// At its registrar, where it registers.
+    pub registration: Option<RegistrationHealth>,
+}
+
+/// How a trunk stands with its registrar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationHealth {
+    /// In a word.
+    pub state: RegistrationState,
+    /// What the registrar said last, or why it said nothing.
+    pub detail: String,
+}
+
+/// How a registration is, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationState {
+    /// Asked for, not answered yet.
+    Registering,
+    /// Granted.
+    Registered,
+    /// Refused, or nobody answers; it is tried again.
+    Failed,
+    /// Taken back, because the edge stops.
+    Unregistered,
 }
 
 /// How one target of a trunk is.

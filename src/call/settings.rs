@@ -111,6 +111,8 @@ pub struct Trunk {
     pub peers: Vec<IpNet>,
     /// Where ours go; without any the trunk is inbound only.
     pub targets: Vec<TrunkTarget>,
+    /// How long to be registered at a time, where the trunk wants REGISTER.
+    pub register: Option<Duration>,
     /// Host part of the URIs we write for numbers; the target's address when not given.
     pub domain: Option<String>,
     /// For its 401 and 407.

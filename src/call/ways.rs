@@ -16,7 +16,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::clock::Timestamp;
-use super::output::{Health, TargetHealth, TargetState};
+use super::output::{Health, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
 use super::settings::{Trunk, TrunkTarget};
 
 /// How long a target rests that has failed once; each further time twice as long.
@@ -51,13 +51,15 @@ pub(super) struct Ways {
     ways: Vec<Way>,
     /// When they are to be asked.
     pub(super) next_probe: Option<Instant>,
+    /// What is told of its registration.
+    pub(super) registration: Option<RegistrationHealth>,
 }
 
 impl Ways {
     /// Probes at once where the trunk has a target and an interval.
     pub(super) fn new(now: Instant, trunk: &Trunk) -> Self {
         let probed = !trunk.targets.is_empty() && trunk.probe_interval.is_some();
-        let mut ways = Self { ways: Vec::new(), next_probe: probed.then_some(now) };
+        let mut ways = Self { ways: Vec::new(), next_probe: probed.then_some(now), registration: None };
         ways.follow(trunk);
         ways
     }
@@ -158,6 +160,11 @@ impl Ways {
         way.checked_at = Some(at);
     }
 
+    /// Whether a registrar knows us.
+    pub(super) fn is_registered(&self) -> bool {
+        self.registration.as_ref().is_some_and(|told| told.state == RegistrationState::Registered)
+    }
+
     /// How they are, all together and each.
     pub(super) fn health(&self, now: Instant) -> Health {
         let targets: Vec<TargetHealth> = self.ways.iter().map(|way| way.health(now)).collect();
@@ -175,7 +182,7 @@ impl Ways {
             several => format!("{up} of {} targets answer", several.len()),
         };
         let checked_at = targets.iter().filter_map(|target| target.checked_at).max();
-        Health { reachable, detail, checked_at, targets }
+        Health { reachable, detail, checked_at, targets, registration: self.registration.clone() }
     }
 
     fn way(&mut self, target: sip::Target) -> Option<&mut Way> {
@@ -301,7 +308,11 @@ mod tests {
             probe: None,
         };
         let ways = targets.iter().enumerate().map(way).collect();
-        (Ways { ways, next_probe: None }, now, WallClock::new(now, SystemTime::UNIX_EPOCH))
+        (
+            Ways { ways, next_probe: None, registration: None },
+            now,
+            WallClock::new(now, SystemTime::UNIX_EPOCH),
+        )
     }
 
     fn at(place: usize) -> sip::Target {

@@ -115,6 +115,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         }
     };
     let credentials = credentials(section, surroundings);
+    let register = register(section, credentials.is_some(), targets.is_empty());
     let trunk = Trunk {
         peers: peers.unwrap_or_default(),
         domain: section.parsed("domain", host_name),
@@ -136,6 +137,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
             None => (!targets.is_empty()).then_some(Duration::from_secs(30)),
         },
         targets,
+        register,
         pass_headers: section.list("pass_headers", lower_header).unwrap_or_default(),
     };
     Some(trunk)
@@ -158,6 +160,21 @@ fn credentials(section: &mut Section<'_>, surroundings: &Surroundings) -> Option
         }
         (None, None) => None,
     }
+}
+
+/// How long to be registered at a time, if at all.
+fn register(section: &mut Section<'_>, has_credentials: bool, is_inbound_only: bool) -> Option<Duration> {
+    let wanted = section.flag("register").unwrap_or(false);
+    let expires = section.seconds("register_expires_sec", 60..=86_400).unwrap_or(Duration::from_secs(600));
+    if wanted && is_inbound_only && !section.is_there("target") && !section.is_there("targets") {
+        let problem =
+            "where is the registrar? Write its `target`, like \"sip:sip.example.com;transport=tls\"";
+        section.object("register", Problem::Conflict(problem.to_owned()));
+    }
+    if wanted && !has_credentials && !section.is_there("username") {
+        section.missing("username", "\"callingedge\" # and password = { env = \"SIP_PASSWORD\" }");
+    }
+    wanted.then_some(expires)
 }
 
 fn codecs(section: &mut Section<'_>) -> Vec<media::Codec> {

@@ -205,7 +205,8 @@ pub(crate) fn post(path: &str, token: &str, body: impl Into<Body>) -> Request<Bo
 /// A health for `sip-main`.
 pub(crate) fn health(reachable: Option<bool>, detail: &str) -> ProviderHealth {
     let checked_at = Some(Timestamp::from_unix_ms(1_779_298_264_000));
-    let health = Health { reachable, detail: detail.to_owned(), checked_at, targets: Vec::new() };
+    let health =
+        Health { reachable, detail: detail.to_owned(), checked_at, targets: Vec::new(), registration: None };
     Arc::new(BTreeMap::from([(ProviderKey::from("sip-main"), health)]))
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Line {
     pub(crate) heard: VecDeque<Event>,
     /// What is on the wire towards the edge and waits, when the line is cut.
     pub(crate) cut: bool,
+    /// REGISTERs that nobody has answered yet; the telephone is no registrar.
+    pub(crate) registers: Vec<sip::Message>,
     /// Addresses that nothing reaches.
     pub(crate) dead: Vec<SocketAddr>,
     pub(crate) events: Vec<EventBody>,
@@ -55,6 +57,7 @@ impl Line {
             far: sip::Endpoint::new(config(FAR), 2),
             heard: VecDeque::new(),
             cut: false,
+            registers: Vec::new(),
             dead: Vec::new(),
             events: Vec::new(),
             orders: Vec::new(),
@@ -88,7 +91,11 @@ impl Line {
     fn note(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) => {
-                if !self.cut && !self.dead.contains(&transmit.to) {
+                if self.cut || self.dead.contains(&transmit.to) {
+                } else if transmit.payload.starts_with(b"REGISTER ") {
+                    let parsed = sip::Message::parse(transmit.payload, sip::Framing::Datagram);
+                    self.registers.push(parsed.unwrap());
+                } else {
                     self.far.handle_message(self.now, flow(FAR, EDGE), transmit.payload);
                 }
             }
@@ -298,6 +305,7 @@ pub(crate) fn settings() -> Settings {
                 transport: sip::Transport::Udp,
                 address: FAR.parse().unwrap(),
             })],
+            register: None,
             domain: None,
             credentials: None,
             from: Some("+15550000".into()),

@@ -10,6 +10,7 @@ mod inbound;
 mod line;
 mod orders;
 mod outbound;
+mod registering;
 mod running;
 mod stopping;
 mod targets;

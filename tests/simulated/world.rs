@@ -771,6 +771,7 @@ fn settings() -> Arc<Settings> {
                 transport: sip::Transport::Udp,
                 address: FAR.parse().unwrap(),
             })],
+            register: None,
             domain: None,
             credentials: None,
             from: Some("+15550000".into()),

@@ -9,6 +9,7 @@
 
 mod commands;
 mod probes;
+mod registrations;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +30,7 @@ use crate::call::one::{Call, Hands};
 use crate::call::output::Output;
 use crate::call::outputs::Outputs;
 use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
+use crate::call::registration::Registration;
 use crate::call::settings::{Provider, Settings, UnknownSources};
 use crate::call::telling;
 use crate::call::voice::VoiceFact;
@@ -60,6 +62,10 @@ pub struct Tally {
     pub refused: u64,
     /// Requests of unknown sources since the start.
     pub unknown: u64,
+    /// Trunks that are registered at this moment, of those that want to be.
+    pub registered: usize,
+    /// Trunks that want to be registered.
+    pub to_register: usize,
 }
 
 /// See the module.
@@ -75,6 +81,9 @@ pub struct Exchange {
     /// Providers as they were before the last change of settings, as far as calls ran over them.
     retired: Vec<Arc<Provider>>,
     ways: BTreeMap<ProviderKey, Ways>,
+    registrations: BTreeMap<ProviderKey, Registration>,
+    /// Where each last asked.
+    registrars: BTreeMap<ProviderKey, sip::Target>,
     ended: BTreeMap<CallId, (Instant, CallRecord)>,
     keys: HashMap<(TenantId, String), KnownKey>,
     key_expiries: BTreeSet<(Instant, TenantId, String)>,
@@ -118,6 +127,8 @@ impl Exchange {
             census: Census::default(),
             retired: Vec::new(),
             ways: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+            registrars: BTreeMap::new(),
             ended: BTreeMap::new(),
             keys: HashMap::new(),
             key_expiries: BTreeSet::new(),
@@ -126,6 +137,7 @@ impl Exchange {
             settings,
         };
         exchange.start_probes(now);
+        exchange.start_registrations(now);
         exchange
     }
 
@@ -156,6 +168,7 @@ impl Exchange {
         self.retired = running.collect::<BTreeMap<_, _>>().into_values().collect();
         self.settings = settings;
         self.start_probes(now);
+        self.start_registrations(now);
     }
 
     /// Follows a corrected system clock.
@@ -190,6 +203,7 @@ impl Exchange {
     /// A message could not be sent.
     pub fn handle_send_failure(&mut self, now: Instant, transport: sip::Transport, to: SocketAddr) {
         self.endpoint.handle_send_failure(now, transport, to);
+        self.registrar_lost(now, transport, to);
         self.settle(now);
     }
 
@@ -224,12 +238,18 @@ impl Exchange {
     /// when none is left.
     pub fn drain(&mut self, now: Instant) {
         let give_up = now + self.settings.drain_limit;
+        if self.draining.is_none() {
+            self.unregister(now);
+        }
         self.draining.get_or_insert(Drain::Waiting { give_up });
         self.settle(now);
     }
 
     /// [`Self::drain`] without patience: what runs is ended now. Told so again, it does not wait for the far ends either.
     pub fn stop(&mut self, now: Instant) {
+        if self.draining.is_none() {
+            self.unregister(now);
+        }
         self.draining = Some(match self.draining {
             None | Some(Drain::Waiting { .. }) => Drain::Waiting { give_up: now },
             Some(Drain::Ending { .. }) => Drain::Ending { until: now },
@@ -242,13 +262,17 @@ impl Exchange {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let calls = self.deadlines.first().map(|(at, _)| *at);
         let probes = self.ways.values().filter_map(|ways| ways.next_probe).min();
+        let registrations = self.registrations.values().filter_map(Registration::poll_timeout).min();
         let drain = match self.draining {
             Some(Drain::Waiting { give_up: at } | Drain::Ending { until: at }) => Some(at),
             Some(Drain::Told) | None => None,
         };
         let ended = self.ended.values().next().map(|(until, _)| *until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
-        [self.endpoint.poll_timeout(), calls, probes, drain, ended, keys].into_iter().flatten().min()
+        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Acts on every deadline that has passed.
@@ -262,6 +286,7 @@ impl Exchange {
             });
         }
         self.probe(now);
+        self.register(now);
         self.expire(now);
         self.settle(now);
     }
@@ -281,6 +306,8 @@ impl Exchange {
             dialogs: self.dialogs.len(),
             sip: self.endpoint.ledger(),
             unsaved: self.outputs.unsaved(),
+            registered: self.ways.values().filter(|ways| ways.is_registered()).count(),
+            to_register: self.registrations.len(),
             ..self.tally
         }
     }
@@ -291,6 +318,8 @@ impl Exchange {
             self.handle_event(now, event);
         }
         match self.draining {
+            Some(Drain::Waiting { .. } | Drain::Ending { .. })
+                if self.calls.is_empty() && self.registrations.values().any(|one| one.is_leaving(now)) => {}
             Some(Drain::Waiting { .. } | Drain::Ending { .. }) if self.calls.is_empty() => self.drained(),
             Some(Drain::Waiting { give_up }) if give_up <= now => {
                 self.draining = Some(Drain::Ending { until: now + LAST_WORDS });
@@ -367,9 +396,16 @@ impl Exchange {
             Event::Request { id, request, .. } => self.requested(now, id, &request),
             Event::RequestAnswered { id, response } => {
                 let detail = response.status().map_or_else(String::new, |status| status.to_string());
-                self.probed(now, id, true, &detail);
+                if !self.register_answered(now, id, Ok(&response)) {
+                    self.probed(now, id, true, &detail);
+                }
             }
-            Event::RequestFailed { id, failure } => self.probed(now, id, false, &failure.to_string()),
+            Event::RequestFailed { id, failure } => {
+                let why = failure.to_string();
+                if !self.register_answered(now, id, Err(&why)) {
+                    self.probed(now, id, false, &why);
+                }
+            }
             // Offers are answered at once, so nothing is left to take back; we send no re-INVITE and no INFO yet.
             Event::ReinviteCancelled { .. }
             | Event::ReinviteAnswered { .. }
