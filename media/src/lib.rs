@@ -17,6 +17,7 @@ mod correlate;
 mod digit;
 mod format;
 pub mod g711;
+pub mod g722;
 mod noise;
 mod playout;
 mod sdp;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use media::{
     AudioFormat, Codec, Digit, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
-    SessionConfig,
+    SessionConfig, g722,
 };
 
 /// Counts what this thread allocates; the harness has others.
@@ -92,6 +92,23 @@ fn keys_and_reports_allocate_nothing() {
     });
 
     assert_eq!(call.session.statistics(call.start).dtmf_out, 80);
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn g722_allocates_nothing() {
+    let mut encoder = g722::Encoder::new();
+    let mut decoder = g722::Decoder::new(g722::Mode::Kbit64);
+    let mut samples = [1_000; 320];
+    let mut codes = [0; 160];
+
+    let allocations = allocations_of(|| {
+        for _ in 0..FRAMES {
+            encoder.encode(&samples, &mut codes);
+            decoder.decode(&codes, &mut samples);
+        }
+    });
+
     assert_eq!(allocations, 0);
 }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod g711;
 #[cfg(test)]
+mod g722;
+#[cfg(test)]
 mod pcap;
 #[cfg(test)]
 mod playout;
