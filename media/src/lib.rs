@@ -34,7 +34,7 @@ pub use session::{
     Discard, DiscardCounts, DtmfDigit, DtmfRefused, PACKET_MAX, REPORT_MAX, Session, SessionConfig,
     SessionFact, Statistics, UpFrame,
 };
-pub use wav::{Wav, WavError};
+pub use wav::{Wav, WavEncoding, WavError};
 
 use std::time::Duration;
 

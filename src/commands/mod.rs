@@ -1,6 +1,7 @@
 //! The command line. Every command is a function in a file of its own; what goes wrong is one sentence on stderr and exit
 //! code 1, a wrong use of the command line is exit code 2.
 
+mod analyze;
 mod bench;
 mod call;
 mod check;
@@ -51,6 +52,8 @@ enum Command {
     Explain(explain::Options),
     /// Prints the OpenAPI document of the API.
     Openapi,
+    /// Judges recordings as the voice path would, a line of JSON a file.
+    Analyze(analyze::Options),
     /// Measures this machine: calls through an edge of its own, under load.
     Bench(bench::Options),
 }
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Call(options) => call::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Openapi => print(crate::api::document()),
+        Command::Analyze(options) => analyze::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match outcome {

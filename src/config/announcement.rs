@@ -26,15 +26,15 @@ pub(super) fn load(path: &str, surroundings: &Surroundings) -> Result<Arc<Announ
 }
 
 fn read(name: &str, file: &[u8]) -> Result<Announcement, String> {
-    let wav = Wav::parse(file).map_err(|error| {
-        format!("cannot be played: {error}; write a WAV file, 8000 Hz, mono, PCM or G.711")
-    })?;
-    let samples = wav.data.len() / wav.format.bytes_per_sample();
+    let refused = |error| format!("cannot be played: {error}; write a WAV file, 8000 Hz, mono, PCM or G.711");
+    let wav = Wav::parse(file).map_err(refused)?;
+    let format = wav.telephone().map_err(refused)?;
+    let samples = wav.data.len() / format.bytes_per_sample();
     if samples == 0 || samples > LONGEST {
         return Err("cannot be played: it is empty or longer than a minute".to_owned());
     }
     let mut pcmu = vec![0; samples];
-    let written = wav.format.convert(AudioFormat::Pcmu, wav.data, &mut pcmu);
+    let written = format.convert(AudioFormat::Pcmu, wav.data, &mut pcmu);
     pcmu.truncate(written);
     Ok(Announcement { name: name.to_owned(), pcmu })
 }

@@ -10,7 +10,7 @@ fn our_recordings_are_some_seconds_of_mu_law_speech() {
     for (file, seconds) in [(GREETING, 3.5..4.8), (ANNOUNCEMENT, 4.5..6.0)] {
         let wav = Wav::parse(file).unwrap();
 
-        assert_eq!(wav.format, AudioFormat::Pcmu);
+        assert_eq!(wav.telephone(), Ok(AudioFormat::Pcmu));
         assert!(seconds.contains(&(wav.data.len() as f64 / 8_000.0)), "{} bytes", wav.data.len());
         let loudest = wav.to_linear().into_iter().map(i16::unsigned_abs).max();
         assert!(loudest.is_some_and(|loudest| (8_000..30_000).contains(&loudest)), "{loudest:?}");

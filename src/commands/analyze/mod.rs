@@ -1,0 +1,90 @@
+//! `callingedge analyze`: what the voice path hears in files, a line of JSON each, so that everyone can judge it on
+//! recordings of their own. Every subcommand is a file of its own; all of them run the code that runs in a call.
+
+mod audio;
+mod rfc4733;
+mod wav;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Outcome, print};
+use audio::Audio;
+
+/// What to look for.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Telephone events in lists of packets: which digits the receiver of a call makes of them.
+    Rfc4733(rfc4733::Options),
+    /// What the files are, and how loud.
+    Wav(Files),
+}
+
+/// The recordings to judge.
+#[derive(Debug, Args)]
+struct Files {
+    /// WAV files: PCM 16 bit, A-law or mu-law.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Why a file has no line on stdout.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("{0}")]
+    Wav(#[from] media::WavError),
+    #[error("is not a list of scenarios: {0}")]
+    Scenarios(#[from] serde_json::Error),
+}
+
+/// Some files have no line on stdout, and one on stderr instead.
+#[derive(Debug, thiserror::Error)]
+#[error("{failed} of {all} files could not be judged")]
+struct SomeFailed {
+    failed: usize,
+    all: usize,
+}
+
+/// Does it.
+pub(super) fn run(options: &Options) -> Outcome {
+    match &options.what {
+        What::Rfc4733(options) => rfc4733::run(options),
+        What::Wav(files) => files.each(wav::judge),
+    }
+}
+
+impl Files {
+    /// A line for each file: on stdout what `judge` makes of its audio, or on stderr why it could not be read. One bad
+    /// file does not keep the others from their turn, and fails the command at the end.
+    fn each<T: Serialize>(&self, judge: impl Fn(&str, &Audio) -> Result<T, Fault>) -> Outcome {
+        let mut failed = 0;
+        for path in &self.files {
+            let name = path.display().to_string();
+            match Audio::read(path).and_then(|audio| judge(&name, &audio)) {
+                Ok(verdict) => print_line(&verdict)?,
+                Err(fault) => {
+                    failed += 1;
+                    // Nobody may be left to read it.
+                    let _ = writeln!(io::stderr(), "callingedge: {name}: {fault}");
+                }
+            }
+        }
+        if failed == 0 { Ok(()) } else { Err(SomeFailed { failed, all: self.files.len() }.into()) }
+    }
+}
+
+/// One line of JSON on stdout.
+fn print_line(line: &impl Serialize) -> Outcome {
+    print(&(serde_json::to_string(line)? + "\n"))
+}
