@@ -75,7 +75,8 @@ impl Low {
         let error = saturate(sample - self.predictor.next);
         let magnitude = if error >= 0 { error } else { !error };
         // Levels grow, so the number of those that are reached says where the magnitude lies.
-        let reached = LEVELS[1..].partition_point(|level| magnitude >= (level * self.step.size) >> 12) as u8;
+        let reached =
+            LEVELS[1..].iter().map(|level| u8::from(magnitude >= (level * self.step.size) >> 12)).sum::<u8>();
         let code = match (error >= 0, reached) {
             (true, reached) => 61 - reached,
             (false, reached @ 0..=1) => 63 - reached,
@@ -194,16 +195,25 @@ impl Predictor {
         self.adapt_zeros(difference);
         self.partial = [partial, self.partial[0]];
         self.reconstructed = [reconstructed, self.reconstructed[0]];
-        self.differences.copy_within(..5, 1);
+        let [kept @ .., _] = self.differences;
+        self.differences[1..].copy_from_slice(&kept);
         self.differences[0] = difference;
 
         let of_poles = saturate(
             product(self.poles[0], saturate(2 * self.reconstructed[0]))
                 + product(self.poles[1], saturate(2 * self.reconstructed[1])),
         );
-        let taps = self.zeros.iter().zip(&self.differences).rev();
-        self.next_of_zeros =
-            taps.fold(0, |sum, (zero, past)| saturate(sum + product(*zero, saturate(2 * past))));
+        // All products first, side by side; the sums wait for each other only where one of them could overflow.
+        let mut products = [0; 6];
+        for ((product_of, zero), past) in products.iter_mut().zip(&self.zeros).zip(&self.differences) {
+            *product_of = product(*zero, saturate(2 * past));
+        }
+        let farthest: i32 = products.iter().map(|product| product.abs()).sum();
+        self.next_of_zeros = if farthest <= i32::from(i16::MAX) {
+            products.iter().sum()
+        } else {
+            products.iter().rev().fold(0, |sum, product| saturate(sum + product))
+        };
         self.next = saturate(of_poles + self.next_of_zeros);
     }
 
@@ -222,7 +232,8 @@ impl Predictor {
     fn adapt_zeros(&mut self, difference: i32) {
         let step = if difference == 0 { 0 } else { 128 };
         for (zero, past) in self.zeros.iter_mut().zip(&self.differences) {
-            let towards = if same_sign(difference, *past) { step } else { -step };
+            // 1 where the signs are the same, else -1: no branch, so that all six go side by side.
+            let towards = step * (((difference ^ past) >> 31) | 1);
             *zero = saturate(towards + product(*zero, 32_640));
         }
     }

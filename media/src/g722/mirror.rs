@@ -5,6 +5,9 @@ use super::saturate;
 /// Half of the filter; the other half is its mirror image. All taps of it sum up to 2^13.
 const TAPS: [i32; 12] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11];
 
+/// The same, from the other end.
+const REVERSED: [i32; 12] = [-11, 53, -156, 362, -805, 3876, 951, -210, 32, 12, -11, 3];
+
 /// The last twelve values of either phase, the newest last.
 type Phase = [i32; 12];
 
@@ -44,7 +47,8 @@ impl Joiner {
 }
 
 fn push(phase: &mut Phase, value: i32) {
-    phase.copy_within(1.., 0);
+    let [_, kept @ ..] = *phase;
+    phase[..11].copy_from_slice(&kept);
     phase[11] = value;
 }
 
@@ -53,5 +57,5 @@ fn forward(phase: &Phase) -> i32 {
 }
 
 fn backward(phase: &Phase) -> i32 {
-    phase.iter().zip(TAPS.iter().rev()).map(|(value, tap)| value * tap).sum()
+    phase.iter().zip(REVERSED).map(|(value, tap)| value * tap).sum()
 }
