@@ -22,8 +22,9 @@ awk -F '\t' '
 		figure = substr($0, RSTART + RLENGTH)
 		sub(/ ns\/iter.*/, "", figure)
 		gsub(/,/, "", figure)
+		figure += 0
 		limit = name in budget ? shown(budget[name]) : ""
-		over = name in budget && figure + 0 > budget[name] ? "OVER" : ""
+		over = name in budget && figure > budget[name] ? "OVER" : ""
 		seen[name] = 1
 		printf "%-52s %12s %12s %s\n", name, shown(figure), limit, over
 	}
