@@ -576,6 +576,7 @@ impl Desk {
         metrics::counter!("callingedge_calls_admitted_total").absolute(tally.admitted);
         metrics::counter!("callingedge_calls_placed_total").absolute(tally.placed);
         metrics::counter!("callingedge_invites_refused_total").absolute(tally.refused);
+        metrics::counter!("callingedge_sip_sessions_expired_total").absolute(tally.sessions_expired);
         metrics::counter!("callingedge_requests_of_unknown_sources_total").absolute(tally.unknown);
     }
 }

@@ -294,6 +294,7 @@ fn settings() -> Settings {
             max_duration: Duration::from_secs(60),
             media_timeout: Duration::from_secs(8),
             transfer_timeout: Duration::from_secs(6),
+            policy: sip::Policy::default(),
             probe_interval: None,
             pass_headers: Vec::new(),
         },

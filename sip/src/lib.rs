@@ -17,14 +17,14 @@ mod uri;
 mod write;
 
 pub use endpoint::{
-    Body, Config, DialogId, Endpoint, Failure, Headers, Invite, Ledger, Limits, Local, OutOfDialog, Refusal,
-    RequestId, StatusLine,
+    Body, Config, DialogId, Endpoint, Failure, Headers, Invite, Ledger, Limits, Local, OutOfDialog, Party,
+    Policy, Refusal, RequestId, SessionTimerMode, SessionTimers, StatusLine,
 };
 pub use flow::{ConnectionId, Flow, Target, Transmit, Transport};
 pub use header::{
     BRANCH_COOKIE, CSeq, DEFAULT_PORT, DEFAULT_TLS_PORT, Event, HeaderName, HeaderValue, MediaType, NameAddr,
-    Param, Params, Reason, RetryAfter, Rport, SubscriptionState, SubscriptionStatus, Via, ViaTransport,
-    Warning,
+    Param, Params, Reason, Refresher, RetryAfter, Rport, SessionExpires, SubscriptionState,
+    SubscriptionStatus, Via, ViaTransport, Warning,
 };
 pub use host::Host;
 pub use lex::Malformed;

@@ -30,6 +30,7 @@ impl Call {
         raw: Box<serde_json::value::RawValue>,
     ) {
         self.state = State::Talking { until: hands.now + self.max_duration };
+        self.note_session_timer(hands);
         self.story.answer(hands.now, hands.outputs);
         self.story.tell(hands.now, hands.outputs, EventKind::Answered, raw);
         self.let_speak(hands);
@@ -90,6 +91,43 @@ impl Call {
                 self.milestone(hands, Layer::Signalling, "re-invite refused", Some(error.to_string()));
             }
         }
+    }
+
+    /// The session timer was refreshed. A re-INVITE of ours for it has offered what holds; the answer may say something new.
+    pub(super) fn refreshed(&mut self, hands: &mut Hands<'_>, message: &sip::Message) {
+        let by = if message.status().is_some() { "by us" } else { "by the far end" };
+        self.milestone(hands, Layer::Signalling, "session refreshed", Some(by.to_owned()));
+        let (Some(_), false, Some(negotiator)) =
+            (message.status(), message.body().is_empty(), self.leg.negotiator.as_mut())
+        else {
+            return;
+        };
+        match negotiator.handle_repeated(&message.body()) {
+            Ok(same) if self.leg.negotiated.as_ref() == Some(&same) => {}
+            Ok(negotiated) => self.negotiated(hands, negotiated),
+            Err(error) => {
+                self.milestone(hands, Layer::Media, "answer not usable", Some(error.to_string()));
+            }
+        }
+    }
+
+    /// Nobody refreshed the session in time (RFC 4028 §10); the dialog has sent BYE.
+    pub(super) fn session_expired(&mut self, hands: &mut Hands<'_>) {
+        self.milestone(hands, Layer::Signalling, "session expired", None);
+        let raw = telling::raw_code("session.expired", "the session was not refreshed in time");
+        self.end(hands, EndReason::Unreachable, raw, Farewell::Nothing);
+    }
+
+    /// Whether the first 2xx has agreed on a session timer, and on whom it is.
+    fn note_session_timer(&mut self, hands: &mut Hands<'_>) {
+        let Some(dialog) = self.leg.dialog else { return };
+        let Some((interval, refresher)) = hands.endpoint.session_timer(dialog) else { return };
+        let by = match refresher {
+            sip::Party::Us => "us",
+            sip::Party::Them => "the far end",
+        };
+        let detail = format!("{} s, refreshed by {by}", interval.as_secs());
+        self.milestone(hands, Layer::Signalling, "session timer agreed", Some(detail));
     }
 
     /// BYE.

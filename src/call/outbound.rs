@@ -122,6 +122,7 @@ impl Call {
             headers,
             body: Some(sip::Body::sdp(offer)),
             timer_b: Some(self.patience()),
+            policy: self.provider.trunk.policy,
             ..sip::Invite::new(target, request_uri, from, to)
         };
         let dialog = hands.endpoint.invite(hands.now, invite);

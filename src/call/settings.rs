@@ -133,6 +133,8 @@ pub struct Trunk {
     pub media_timeout: Duration,
     /// From REFER to its final NOTIFY.
     pub transfer_timeout: Duration,
+    /// Which SIP extensions its dialogs use.
+    pub policy: sip::Policy,
     /// Between OPTIONS to the target; none when not probed.
     pub probe_interval: Option<Duration>,
     /// Headers of the INVITE that the engine may see beside the usual ones, lower case.

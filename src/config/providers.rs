@@ -22,6 +22,13 @@ use crate::webhook::Secrets;
 
 /// Modes that a call can begin in. The other two of the contract are not built yet.
 const MODES: [(&str, Mode); 2] = [("ai_only", Mode::AiOnly), ("ai_first", Mode::AiFirst)];
+/// How session timers are used.
+const SESSION_TIMERS: [(&str, sip::SessionTimerMode); 3] = [
+    ("off", sip::SessionTimerMode::Off),
+    ("accept", sip::SessionTimerMode::Accept),
+    ("ask", sip::SessionTimerMode::Ask),
+];
+
 /// `None` when one of them could not be read; what is wrong with it has been noted.
 pub(super) fn providers(
     sections: Vec<(String, Section<'_>)>,
@@ -131,6 +138,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         max_duration: section.seconds("max_duration_sec", 1..=86_400).unwrap_or(Duration::from_secs(7200)),
         media_timeout: section.seconds("media_timeout_sec", 1..=3600).unwrap_or(Duration::from_secs(60)),
         transfer_timeout: section.seconds("transfer_timeout_sec", 1..=600).unwrap_or(Duration::from_secs(60)),
+        policy: policy(section),
         probe_interval: match section.seconds("probe_interval_sec", 0..=3600) {
             Some(Duration::ZERO) => None,
             Some(interval) => Some(interval),
@@ -175,6 +183,19 @@ fn register(section: &mut Section<'_>, has_credentials: bool, is_inbound_only: b
         section.missing("username", "\"callingedge\" # and password = { env = \"SIP_PASSWORD\" }");
     }
     wanted.then_some(expires)
+}
+
+/// Which SIP extensions the dialogs of a trunk use.
+fn policy(section: &mut Section<'_>) -> sip::Policy {
+    let usual = sip::SessionTimers::default();
+    sip::Policy {
+        session_timers: sip::SessionTimers {
+            mode: section.choice("session_timers", &SESSION_TIMERS).unwrap_or(usual.mode),
+            // RFC 4028 §5 allows nothing below 90 s.
+            expires: section.seconds("session_expires_sec", 90..=86_400).unwrap_or(usual.expires),
+            ..usual
+        },
+    }
 }
 
 fn codecs(section: &mut Section<'_>) -> Vec<media::Codec> {

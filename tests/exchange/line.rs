@@ -316,6 +316,7 @@ pub(crate) fn settings() -> Settings {
             max_duration: Duration::from_secs(3600),
             media_timeout: Duration::from_secs(8),
             transfer_timeout: Duration::from_secs(6),
+            policy: sip::Policy::default(),
             probe_interval: None,
             pass_headers: vec!["P-Early".into()],
         },

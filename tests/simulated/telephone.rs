@@ -154,6 +154,8 @@ pub(crate) fn react(
         | Event::ReferProgress { .. }
         | Event::InfoAnswered { .. }
         | Event::InfoFailed { .. }
+        | Event::Refreshed { .. }
+        | Event::SessionExpired { .. }
         | Event::RequestAnswered { .. }
         | Event::RequestFailed { .. } => {}
     }

@@ -782,6 +782,7 @@ fn settings() -> Arc<Settings> {
             max_duration: Duration::from_secs(30),
             media_timeout: Duration::from_secs(8),
             transfer_timeout: Duration::from_secs(6),
+            policy: sip::Policy::default(),
             probe_interval: None,
             pass_headers: Vec::new(),
         },

@@ -34,6 +34,8 @@ pub struct Negotiator {
     /// The last description without its `o=` line, to see whether the next one differs.
     last: String,
     want: Direction,
+    /// What the last description says.
+    described: Direction,
     exchange: Exchange,
     /// All media lines of the session in their order; a description of ours repeats each of them.
     lines: Vec<Line>,
@@ -75,6 +77,7 @@ impl Negotiator {
             version: 0,
             last: String::new(),
             want: Direction::SendRecv,
+            described: Direction::SendRecv,
             exchange: Exchange::Settled,
             lines: vec![Line::Audio { proto: String::from("RTP/AVP") }],
             codec: None,
@@ -177,6 +180,24 @@ impl Negotiator {
         })
     }
 
+    /// The peer's answer to our last description, which went out once more as it was, as an offer (a session timer's
+    /// refresh).
+    ///
+    /// # Errors
+    /// When the answer cannot be used; the state is what it was before.
+    pub fn handle_repeated(&mut self, sdp: &[u8]) -> Result<Negotiated, SdpError> {
+        match self.exchange {
+            Exchange::Offered { .. } => Err(SdpError::OfferPending),
+            Exchange::Answered { .. } => self.handle_answer(sdp),
+            Exchange::Settled => {
+                self.exchange = Exchange::Answered { offered: self.described };
+                let answered = self.handle_answer(sdp);
+                self.exchange = Exchange::Settled;
+                answered
+            }
+        }
+    }
+
     /// Our offer was refused: what was agreed before holds again.
     pub fn rollback(&mut self) {
         match self.exchange {
@@ -221,6 +242,7 @@ impl Negotiator {
     fn describe(&mut self, ours: &Ours<'_>) -> Bytes {
         let family = if self.local.address.is_ipv4() { "IP4" } else { "IP6" };
         let address = self.local.address;
+        self.described = ours.direction;
         let mut body = format!("s=-\r\nc=IN {family} {address}\r\nt=0 0\r\n");
         for line in &self.lines {
             line.write(&mut body, &self.local, ours);

@@ -227,6 +227,27 @@ fn the_answer_of_the_200_replaces_the_one_of_the_183() {
 }
 
 #[test]
+fn a_description_that_goes_out_once_more_takes_a_new_answer_whoever_offered_before() {
+    let moved = String::from_utf8(offer(&audio(""))).unwrap().replace("198.51.100.9", "198.51.100.10");
+    let mut offered = negotiator();
+    offered.offer(Direction::SendRecv);
+    offered.handle_answer(&offer(&audio(""))).unwrap();
+    let mut answered = negotiator();
+    let (before, _) = answered.handle_offer(&offer(&audio(""))).unwrap();
+
+    for us in [&mut offered, &mut answered] {
+        let now = us.handle_repeated(moved.as_bytes()).unwrap();
+
+        assert_eq!((now.direction, now.codec), (before.direction, before.codec));
+        assert_ne!(now.rtp, before.rtp);
+        assert!(us.handle_repeated(b"v=9").is_err());
+        assert!(us.handle_repeated(moved.as_bytes()).is_ok());
+        us.offer(Direction::SendRecv);
+        assert_eq!(us.handle_repeated(moved.as_bytes()), Err(SdpError::OfferPending));
+    }
+}
+
+#[test]
 fn names_in_any_case_under_dynamic_numbers_are_understood() {
     let (agreed, answer) = negotiator()
         .handle_offer(&offer(

@@ -6,9 +6,12 @@
 
 pub(crate) mod glare;
 pub(crate) mod referral;
+mod session_timer;
 mod state;
 mod success;
 
 pub(crate) use referral::{Notification, Referrals, is_refer_notification};
+pub use session_timer::Party;
+pub(crate) use session_timer::{Due, Lines, SessionTimer};
 pub(crate) use state::{Dialog, Route};
 pub(crate) use success::{Success, SuccessOutput};

@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     Invite(DialogId),
     /// An INVITE within the dialog.
     Reinvite(DialogId),
+    /// UPDATE within the dialog.
+    Update(DialogId),
     /// The end of the dialog.
     Bye(DialogId),
     /// REFER within the dialog.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::authenticator::Tries;
 use super::clients::Path;
 use crate::auth::Credentials;
+use crate::dialog::Lines;
 use crate::transaction::Wire;
 use crate::{HeaderName, Message, MessageWriter, Method, NameAddr, Uri, Via};
 
@@ -48,6 +49,8 @@ pub(crate) struct Draft {
     pub(crate) call_id: Arc<str>,
     pub(crate) contact: Option<NameAddr>,
     pub(crate) max_forwards: u8,
+    /// What the extensions of the dialog want said: Supported, Require, Session-Expires …
+    pub(crate) extensions: Lines,
     pub(crate) headers: Headers,
     pub(crate) body: Option<Body>,
     /// For requests that no dialog answers challenges for.
@@ -80,6 +83,9 @@ impl Sent {
             writer.header(*name, answer);
         }
         write_abilities(&mut writer, *method);
+        for (name, value) in &self.draft.extensions {
+            writer.header(*name, value);
+        }
         if !user_agent.is_empty() {
             writer.header(HeaderName::UserAgent, user_agent);
         }
@@ -101,6 +107,7 @@ impl Sent {
         let draft = Draft {
             method: Method::Cancel,
             contact: None,
+            extensions: Lines::new(),
             headers,
             body: None,
             credentials: None,
@@ -131,8 +138,7 @@ impl Sent {
     }
 }
 
-/// What we can do, in the messages that tell it (RFC 3261 §20.5; RFC 6665 §8.2.2). There is no extension to put into
-/// `Supported`.
+/// What we can do, in the messages that tell it (RFC 3261 §20.5; RFC 6665 §8.2.2). `Supported` depends on the dialog.
 pub(crate) fn write_abilities(writer: &mut MessageWriter, method: Method<'_>) {
     if matches!(method, Method::Invite | Method::Update | Method::Options) {
         writer.header(HeaderName::Allow, ALLOW).header(HeaderName::AllowEvents, ALLOW_EVENTS);

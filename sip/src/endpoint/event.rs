@@ -137,6 +137,19 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
+    /// The session timer was refreshed (RFC 4028): by our request, whose 2xx this is, or by their UPDATE without body. The
+    /// body of a 2xx is the answer to our latest description, offered again; it is acknowledged.
+    Refreshed {
+        /// Which dialog.
+        dialog: DialogId,
+        /// The response or the UPDATE.
+        message: Message,
+    },
+    /// Nobody refreshed the session in time (RFC 4028 §10): the endpoint has sent BYE.
+    SessionExpired {
+        /// Which dialog.
+        dialog: DialogId,
+    },
     /// BYE came; 200 is sent.
     HungUp {
         /// Which dialog.

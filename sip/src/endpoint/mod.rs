@@ -1,5 +1,5 @@
 //! One SIP endpoint, sans-IO: all transactions and dialogs of a process. RFC 3261 with RFC 3311 (UPDATE), 3420 and 3515
-//! (REFER), 3581 (`rport`), 4320, 4488, 5057, 5407, 6026, 6141, 6665, 7616 and 8760 (digest).
+//! (REFER), 3581 (`rport`), 4028 (session timers), 4320, 4488, 5057, 5407, 6026, 6141, 6665, 7616 and 8760 (digest).
 //! ```text
 //!            handle_message, handle_timeout              commands (invite, accept, hang_up …)
 //!                       |                                          |
@@ -26,6 +26,7 @@ mod draft;
 mod event;
 mod ledger;
 mod locals;
+mod policy;
 mod receive;
 mod reply;
 mod requests;
@@ -36,7 +37,7 @@ mod usage;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::clients::{ClientId, Purpose};
 use self::core::{Core, Timer};
@@ -52,8 +53,11 @@ pub use self::config::{Config, Limits, Local};
 pub use self::draft::{Body, Headers};
 pub use self::event::{DialogId, Event, Failure, Refusal, RequestId};
 pub use self::ledger::{Dropped, Ledger};
+pub(crate) use self::policy::supports;
+pub use self::policy::{Policy, SessionTimerMode, SessionTimers};
 pub use self::reply::StatusLine;
 pub use self::requests::{Invite, OutOfDialog};
+pub use crate::dialog::Party;
 
 /// The answer to a request that its owner left alone.
 fn unanswered() -> Reply {
@@ -193,6 +197,7 @@ impl Endpoint {
                 }
                 Purpose::Invite(_)
                 | Purpose::Reinvite(_)
+                | Purpose::Update(_)
                 | Purpose::Bye(_)
                 | Purpose::Refer(_)
                 | Purpose::Info(_)
@@ -211,6 +216,7 @@ impl Endpoint {
         match purpose {
             Purpose::Invite(dialog)
             | Purpose::Reinvite(dialog)
+            | Purpose::Update(dialog)
             | Purpose::Bye(dialog)
             | Purpose::Refer(dialog)
             | Purpose::Info(dialog)
@@ -235,6 +241,7 @@ impl Endpoint {
             }
             Purpose::Invite(dialog)
             | Purpose::Reinvite(dialog)
+            | Purpose::Update(dialog)
             | Purpose::Bye(dialog)
             | Purpose::Refer(dialog)
             | Purpose::Info(dialog)
@@ -249,7 +256,21 @@ impl Endpoint {
         }
     }
 
+    /// The interval of a dialog's session timer and who refreshes, once the first 2xx has agreed on one.
+    pub fn session_timer(&self, dialog: DialogId) -> Option<(Duration, Party)> {
+        let (seconds, refresher) = self.usages.get(&dialog)?.agreed_timer()?;
+        Some((Duration::from_secs(seconds.into()), refresher))
+    }
+
     // ---- commands to a dialog
+
+    /// Sets which extensions a call of theirs may use, before anything is answered. If the INVITE cannot be taken under
+    /// that policy it is refused with the status in the error, and [`Event::Gone`] follows.
+    pub fn set_policy(&mut self, now: Instant, dialog: DialogId, policy: Policy) -> Result<(), StatusCode> {
+        let mut refused = Ok(());
+        self.with(dialog, |usage, core| refused = usage.set_policy(now, core, policy));
+        refused
+    }
 
     /// Sends a provisional response (101–199, nothing else) to their INVITE. Repeated every minute until the final one.
     pub fn ring(

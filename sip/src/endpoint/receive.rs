@@ -16,9 +16,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::policy::Policy;
 use super::reply::Reply;
 use super::servers::{MergeKey, ServerKey};
-use super::usage::{Incoming, Ringing, Usage};
+use super::usage::{Incoming, Names, Ringing, Usage};
 use super::{DialogId, Endpoint, Event, RequestId};
 use crate::dialog::Dialog;
 use crate::flow::{Flow, Transport};
@@ -110,13 +111,16 @@ impl Endpoint {
         if request.request_uri().is_ok_and(|uri| uri.scheme() == Scheme::Sips) && !is_secure {
             return Place::refused(StatusCode::UNSUPPORTED_URI_SCHEME, "sips is for TLS");
         }
-        if request.headers(HeaderName::Require).any(|value| !value.as_bytes().is_empty()) {
-            return Place::Refused(refuse_extensions(request));
-        }
-        match within {
+        let place = match within {
             Some(tag) => self.place_within(request, &tag),
             None => self.place_outside(request),
-        }
+        };
+        let policy = match &place {
+            Place::Dialog(id) => self.usages.get(id).map(|usage| usage.policy),
+            Place::Call | Place::Owner => Some(Policy::default()),
+            Place::Refused(_) => None,
+        };
+        policy.and_then(|policy| policy.objection(request)).map_or(place, Place::Refused)
     }
 
     fn place_within(&self, request: &Message, tag: &str) -> Place {
@@ -189,7 +193,7 @@ impl Endpoint {
         let call_id = dialog.call_id().clone();
         let ringing = Ringing::new(now, dialog, server, request.clone());
         self.core.tell(Event::Invited { dialog: id, request: (*request).clone(), flow });
-        self.insert(Usage::callee(id, call_id, tag, contact, ringing));
+        self.insert(Usage::callee(Names { id, call_id, local_tag: tag, contact }, ringing));
     }
 
     /// An ACK never gets an answer (RFC 3261 §17).
@@ -233,15 +237,6 @@ impl Endpoint {
             self.with(dialog, |usage, core| usage.handle_cancel(now, core, invite, &request));
         }
     }
-}
-
-/// RFC 3261 §8.2.2.3: there is no extension that we could be required to have.
-fn refuse_extensions(request: &Message) -> Reply {
-    let unsupported: Vec<&str> = request.tokens(HeaderName::Require).collect();
-    if unsupported.is_empty() {
-        return Reply::new(StatusCode::BAD_REQUEST).warning("Require is malformed");
-    }
-    Reply::new(StatusCode::BAD_EXTENSION).header(HeaderName::Unsupported, unsupported.join(", "))
 }
 
 /// Whose a request is.

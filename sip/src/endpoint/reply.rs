@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::draft::{ALLOW, Body, Headers, write_abilities, write_headers};
+use super::policy::Policy;
 use crate::transaction::Wire;
 use crate::{HeaderName, HeaderValue, Message, MessageWriter, Method, NameAddr, StatusCode, Warning};
 
@@ -40,6 +41,7 @@ pub(crate) struct Reply {
     line: StatusLine,
     contact: Option<NameAddr>,
     warning: Option<String>,
+    policy: Policy,
     headers: Headers,
     body: Option<Body>,
 }
@@ -52,7 +54,14 @@ impl From<StatusCode> for Reply {
 
 impl Reply {
     pub(crate) fn new(line: impl Into<StatusLine>) -> Self {
-        Self { line: line.into(), contact: None, warning: None, headers: Headers::new(), body: None }
+        Self {
+            line: line.into(),
+            contact: None,
+            warning: None,
+            policy: Policy::default(),
+            headers: Headers::new(),
+            body: None,
+        }
     }
 
     pub(crate) fn contact(mut self, contact: NameAddr) -> Self {
@@ -71,6 +80,12 @@ impl Reply {
         self
     }
 
+    /// What the dialog may use, where that is not the usual.
+    pub(crate) fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     pub(crate) fn headers(mut self, headers: Headers) -> Self {
         self.headers.extend(headers);
         self
@@ -79,6 +94,10 @@ impl Reply {
     pub(crate) fn body(mut self, body: Option<Body>) -> Self {
         self.body = body;
         self
+    }
+
+    pub(crate) fn body_ref(&self) -> Option<&Body> {
+        self.body.as_ref()
     }
 
     pub(crate) fn has_body(&self) -> bool {
@@ -97,7 +116,7 @@ impl Reply {
         tag: Option<&str>,
         server: &str,
     ) -> Wire {
-        let Self { line: StatusLine { status, reason }, contact, warning, headers, body } = self;
+        let Self { line: StatusLine { status, reason }, contact, warning, policy, headers, body } = self;
         let method = request.method().unwrap_or(Method::Options);
         let is_trying = status == StatusCode::TRYING;
         let mut writer =
@@ -112,6 +131,9 @@ impl Reply {
         }
         if status.is_success() {
             write_abilities(&mut writer, method);
+            if matches!(method, Method::Invite | Method::Update | Method::Options) {
+                writer.header(HeaderName::Supported, policy.supported());
+            }
         } else if matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED) {
             writer.header(HeaderName::Allow, ALLOW);
         }

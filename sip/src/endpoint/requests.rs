@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use super::authenticator::Authenticator;
 use super::clients::Purpose;
 use super::draft::{Body, Draft, Headers};
+use super::policy::Policy;
 use super::sending::{Answer, Attempt, MAX_FORWARDS, Way};
-use super::usage::{Calling, Usage};
+use super::usage::{Calling, Names, Usage, extensions};
 use super::{DialogId, Endpoint, Event, Failure, RequestId};
 use crate::auth::Credentials;
+use crate::dialog::{Lines, SessionTimer};
 use crate::flow::Target;
 use crate::{HeaderName, Method, NameAddr, Uri};
 
@@ -42,6 +44,8 @@ pub struct Invite {
     pub expires: Option<Duration>,
     /// Hops that the INVITE may take.
     pub max_forwards: u8,
+    /// Which extensions the dialog may use.
+    pub policy: Policy,
 }
 
 impl Invite {
@@ -60,6 +64,7 @@ impl Invite {
             timer_b: None,
             expires: None,
             max_forwards: MAX_FORWARDS,
+            policy: Policy::default(),
         }
     }
 }
@@ -103,6 +108,7 @@ impl Endpoint {
             core.tell(Event::Gone { dialog: id });
             return id;
         };
+        let (policy, timer) = (invite.policy, SessionTimer::new(invite.policy.session_timers));
         let credentials = invite.credentials.map(Arc::new);
         let mut headers = headers;
         if let Some(expires) = invite.expires {
@@ -117,6 +123,7 @@ impl Endpoint {
             call_id: call_id.clone(),
             contact: Some(contact.clone()),
             max_forwards,
+            extensions: extensions(policy, &timer),
             headers,
             body,
             credentials: credentials.clone(),
@@ -128,7 +135,8 @@ impl Endpoint {
             .send(now, Arc::new(draft), attempt, Some(&mut authenticator))
             .expect("there was a listener for the Contact");
         let calling = Calling::new(now, client, timer_b);
-        self.insert(Usage::caller(id, call_id, tag, contact, authenticator, calling));
+        let names = Names { id, call_id, local_tag: tag, contact };
+        self.insert(Usage::caller(names, policy, authenticator, calling));
         id
     }
 
@@ -149,6 +157,7 @@ impl Endpoint {
             to,
             call_id: format!("{}{}", core.token(), core.token()).into(),
             max_forwards: MAX_FORWARDS,
+            extensions: Lines::new(),
             headers,
             body,
             credentials: credentials.map(Arc::new),

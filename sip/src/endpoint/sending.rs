@@ -11,7 +11,7 @@ use super::clients::{self, ClientEntry, ClientId, Path, Purpose};
 use super::core::{Core, Timer, kind_of};
 use super::draft::{Body, Draft, Headers, Sent};
 use super::usage::dialog_of;
-use crate::dialog::{Dialog, Route};
+use crate::dialog::{Dialog, Lines, Route};
 use crate::flow::{ConnectionId, Flow, Target, Transmit, Transport};
 use crate::transaction::{Client, InviteClient, Reception, ResponseKind, Wire};
 use crate::{BRANCH_COOKIE, Message, Method, StatusCode};
@@ -74,6 +74,7 @@ impl Draft {
             call_id: dialog.call_id().clone(),
             contact: None,
             max_forwards: MAX_FORWARDS,
+            extensions: Lines::new(),
             headers: Headers::new(),
             body: None,
             credentials: None,

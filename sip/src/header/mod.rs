@@ -7,6 +7,7 @@ mod name;
 mod name_addr;
 mod params;
 mod reason;
+mod session_timer;
 mod value;
 mod via;
 
@@ -17,5 +18,7 @@ pub use name::HeaderName;
 pub use name_addr::NameAddr;
 pub use params::{Param, Params};
 pub use reason::{Reason, RetryAfter, Warning};
+pub(crate) use session_timer::seconds_with_params;
+pub use session_timer::{Refresher, SessionExpires};
 pub use value::HeaderValue;
 pub use via::{BRANCH_COOKIE, DEFAULT_PORT, DEFAULT_TLS_PORT, Rport, Via, ViaTransport};

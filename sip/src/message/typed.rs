@@ -2,7 +2,8 @@
 //! elements a line; both are one list here (RFC 3261 §7.3.1).
 
 use crate::header::{
-    CSeq, Event, HeaderName, MediaType, NameAddr, Reason, RetryAfter, SubscriptionState, Via, Warning,
+    CSeq, Event, HeaderName, MediaType, NameAddr, Reason, RetryAfter, SessionExpires, SubscriptionState, Via,
+    Warning, seconds_with_params,
 };
 use crate::lex::{self, Cursor, Malformed};
 use crate::message::check::at;
@@ -118,6 +119,17 @@ impl Message {
     /// Expires in seconds.
     pub fn expires(&self) -> Result<Option<u32>, ParseError> {
         self.optional(HeaderName::Expires, number)
+    }
+
+    /// Session-Expires (RFC 4028 §4).
+    pub fn session_expires(&self) -> Result<Option<SessionExpires>, ParseError> {
+        self.optional(HeaderName::SessionExpires, SessionExpires::parse)
+    }
+
+    /// Min-SE in seconds (RFC 4028 §5).
+    pub fn min_se(&self) -> Result<Option<u32>, ParseError> {
+        let seconds = self.optional(HeaderName::MinSe, seconds_with_params)?;
+        Ok(seconds.map(|(seconds, _)| seconds))
     }
 
     /// Event (RFC 6665).

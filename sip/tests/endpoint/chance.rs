@@ -210,6 +210,8 @@ impl Run {
             | Event::ReferProgress { dialog, .. }
             | Event::InfoAnswered { dialog, .. }
             | Event::InfoFailed { dialog, .. }
+            | Event::Refreshed { dialog, .. }
+            | Event::SessionExpired { dialog }
             | Event::Gone { dialog } => self.note(node, dialog, word),
             Event::Request { .. } | Event::RequestAnswered { .. } | Event::RequestFailed { .. } => {
                 panic!("nobody sends requests outside of dialogs here")

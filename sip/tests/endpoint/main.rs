@@ -21,4 +21,6 @@ mod owners;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod session_timers;
+#[cfg(test)]
 mod transfers;

@@ -171,6 +171,8 @@ pub(crate) fn dialog(event: &Event) -> DialogId {
         | Event::ReferProgress { dialog, .. }
         | Event::InfoAnswered { dialog, .. }
         | Event::InfoFailed { dialog, .. }
+        | Event::Refreshed { dialog, .. }
+        | Event::SessionExpired { dialog }
         | Event::Gone { dialog } => *dialog,
         Event::Request { .. } | Event::RequestAnswered { .. } | Event::RequestFailed { .. } => {
             panic!("{event:?} has no dialog")
@@ -191,6 +193,7 @@ pub(crate) fn message(event: &Event) -> &Message {
         | Event::Info { request, .. }
         | Event::Notified { request, .. }
         | Event::ReferProgress { request, .. }
+        | Event::Refreshed { message: request, .. }
         | Event::Request { request, .. } => request,
         Event::Progress { response, .. }
         | Event::Answered { response, .. }
@@ -200,6 +203,7 @@ pub(crate) fn message(event: &Event) -> &Message {
         | Event::InfoAnswered { response, .. }
         | Event::RequestAnswered { response, .. } => response,
         Event::Expired { .. }
+        | Event::SessionExpired { .. }
         | Event::AckMissing { .. }
         | Event::Failed { .. }
         | Event::ReinviteCancelled { .. }

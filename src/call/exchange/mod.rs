@@ -60,6 +60,8 @@ pub struct Tally {
     pub placed: u64,
     /// INVITEs of known sources refused by us since the start.
     pub refused: u64,
+    /// Calls ended because nobody refreshed their session, since the start.
+    pub sessions_expired: u64,
     /// Requests of unknown sources since the start.
     pub unknown: u64,
     /// Trunks that are registered at this moment, of those that want to be.
@@ -368,6 +370,13 @@ impl Exchange {
             Event::Reinvited { dialog, request } | Event::Updated { dialog, request } => {
                 self.on_dialog(now, dialog, |call, hands| call.reinvited(hands, &request));
             }
+            Event::Refreshed { dialog, message } => {
+                self.on_dialog(now, dialog, |call, hands| call.refreshed(hands, &message));
+            }
+            Event::SessionExpired { dialog } => {
+                self.tally.sessions_expired += 1;
+                self.on_dialog(now, dialog, Call::session_expired);
+            }
             Event::HungUp { dialog, request } => {
                 self.on_dialog(now, dialog, |call, hands| call.hung_up(hands, &request));
             }
@@ -451,6 +460,10 @@ impl Exchange {
                 return self.endpoint.refuse(now, dialog, status, headers);
             }
         };
+        if self.endpoint.set_policy(now, dialog, destination.provider.trunk.policy).is_err() {
+            self.tally.refused += 1;
+            return;
+        }
         self.tally.admitted += 1;
         let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
         let webhook_url = self.receiver(None, &destination.provider);

@@ -159,6 +159,9 @@ impl Usage {
         });
         let Some(dialog) = early.or_else(|| dialog_of(&answer)) else { return };
         let is_wanted = matches!(calling.end, End::Unwanted);
+        self.updates = answer.response.has_token(HeaderName::Allow, "UPDATE");
+        self.timer.learn(now, &answer.response);
+        self.description.clone_from(&answer.sent.draft.body);
         let confirmed = Confirmed::of_caller(dialog, answer.client, answer.sent.clone());
         self.stage = Stage::Confirmed(confirmed);
         if is_wanted {
@@ -177,6 +180,18 @@ impl Usage {
                 core.send(now, answer.sent.draft.clone(), attempt, Some(&mut self.authenticator))
             });
             if let Some(client) = again {
+                *calling = Calling::new(now, client, calling.timer_b);
+                return;
+            }
+        }
+        if matches!(calling.end, End::Unwanted)
+            && answer.status == StatusCode::SESSION_INTERVAL_TOO_SMALL
+            && self.timer.raise(&answer.response)
+        {
+            let extensions = extensions(self.policy, &self.timer);
+            let draft = Draft { extensions, ..(*answer.sent.draft).clone() };
+            let attempt = Attempt::again(&answer, answer.sent.seq + 1, answer.sent.tries.clone());
+            if let Some(client) = core.send(now, Arc::new(draft), attempt, Some(&mut self.authenticator)) {
                 *calling = Calling::new(now, client, calling.timer_b);
                 return;
             }

@@ -111,14 +111,19 @@ impl Usage {
             };
             return self.send_bye(now, core, headers);
         }
-        self.take_back_offer(now, core);
-        self.start_offer(now, core);
+        if self.watch_timer(now, core) {
+            self.take_back_offer(now, core);
+            self.start_offer(now, core);
+        }
     }
 
     /// Sends the ACK that the latest 2xx waits for.
     pub(crate) fn acknowledge(&mut self, now: Instant, core: &mut Core, body: Option<Body>) {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
         if let Some(AckDue { client, sent }) = confirmed.ack_due.take() {
+            if sent.draft.body.is_none() {
+                self.description.clone_from(&body);
+            }
             core.acknowledge(client, &sent, &confirmed.dialog, body);
             self.start_offer(now, core);
         }

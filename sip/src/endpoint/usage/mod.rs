@@ -15,6 +15,7 @@ mod calling;
 mod confirmed;
 mod leaving;
 mod offers;
+mod refreshing;
 mod ringing;
 
 use std::sync::Arc;
@@ -25,11 +26,12 @@ use super::clients::{ClientId, Purpose};
 use super::core::Core;
 use super::draft::{Body, Draft, Headers, Sent};
 use super::event::{DialogId, Event, Failure, Refusal, RequestId};
+use super::policy::Policy;
 use super::reply::{Reply, StatusLine};
 use super::sending::{Answer, Attempt};
 use super::servers::ServerId;
 use crate::dialog::glare::CallIdOwner;
-use crate::dialog::{Dialog, Referrals, is_refer_notification};
+use crate::dialog::{Dialog, Lines, Party, Referrals, SessionTimer, is_refer_notification};
 use crate::flow::{ConnectionId, Flow};
 use crate::{HeaderName, Message, Method, NameAddr, StatusCode};
 
@@ -37,6 +39,8 @@ pub(crate) use calling::{Calling, dialog_of};
 use confirmed::{AckDue, Confirmed, Unacknowledged};
 use leaving::Leaving;
 use offers::Offer;
+use refreshing::Refresh;
+pub(crate) use refreshing::extensions;
 pub(crate) use ringing::Ringing;
 
 /// Requests of one dialog that the owner may leave open at a time; one more is answered 500 with `Retry-After`.
@@ -51,6 +55,13 @@ pub(crate) struct Usage {
     owner: CallIdOwner,
     contact: NameAddr,
     authenticator: Authenticator,
+    pub(crate) policy: Policy,
+    timer: SessionTimer,
+    refresh: Refresh,
+    /// They can be sent UPDATE.
+    updates: bool,
+    /// Our session description that was agreed on last: what a refresh by re-INVITE repeats.
+    description: Option<Body>,
     referrals: Referrals,
     /// Received requests that wait for the owner.
     open: Vec<ServerId>,
@@ -66,6 +77,15 @@ enum Stage {
     Gone,
 }
 
+/// What a usage is known by.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) id: DialogId,
+    pub(crate) call_id: Arc<str>,
+    pub(crate) local_tag: Arc<str>,
+    pub(crate) contact: NameAddr,
+}
+
 /// A request within a dialog, as it came.
 pub(crate) struct Incoming {
     pub(crate) server: ServerId,
@@ -76,47 +96,44 @@ pub(crate) struct Incoming {
 impl Usage {
     /// Our INVITE is on its way.
     pub(crate) fn caller(
-        id: DialogId,
-        call_id: Arc<str>,
-        local_tag: Arc<str>,
-        contact: NameAddr,
+        names: Names,
+        policy: Policy,
         authenticator: Authenticator,
         calling: Calling,
     ) -> Self {
-        let stage = Stage::Calling(calling);
-        let (referrals, open) = (Referrals::default(), Vec::new());
-        Self {
-            id,
-            call_id,
-            local_tag,
-            owner: CallIdOwner::Us,
-            contact,
-            authenticator,
-            referrals,
-            open,
-            stage,
-        }
+        Self::new(names, CallIdOwner::Us, policy, authenticator, Stage::Calling(calling))
     }
 
     /// Their INVITE has come.
-    pub(crate) fn callee(
-        id: DialogId,
-        call_id: Arc<str>,
-        local_tag: Arc<str>,
-        contact: NameAddr,
-        ringing: Ringing,
-    ) -> Self {
+    pub(crate) fn callee(names: Names, ringing: Ringing) -> Self {
+        let updates = ringing.request().has_token(HeaderName::Allow, "UPDATE");
+        let authenticator = Authenticator::new(None);
         let stage = Stage::Ringing(ringing);
-        let (authenticator, referrals, open) = (Authenticator::new(None), Referrals::default(), Vec::new());
+        Self { updates, ..Self::new(names, CallIdOwner::Them, Policy::default(), authenticator, stage) }
+    }
+
+    fn new(
+        names: Names,
+        owner: CallIdOwner,
+        policy: Policy,
+        authenticator: Authenticator,
+        stage: Stage,
+    ) -> Self {
+        let Names { id, call_id, local_tag, contact } = names;
         Self {
             id,
             call_id,
             local_tag,
-            owner: CallIdOwner::Them,
+            owner,
             contact,
             authenticator,
-            referrals,
-            open,
+            policy,
+            timer: SessionTimer::new(policy.session_timers),
+            refresh: Refresh::Idle,
+            updates: false,
+            description: None,
+            referrals: Referrals::default(),
+            open: Vec::new(),
             stage,
         }
     }
@@ -131,7 +148,7 @@ impl Usage {
         match &self.stage {
             Stage::Calling(calling) => calling.poll_timeout(),
             Stage::Ringing(ringing) => ringing.poll_timeout(),
-            Stage::Confirmed(confirmed) => confirmed.poll_timeout(),
+            Stage::Confirmed(confirmed) => earlier(confirmed.poll_timeout(), self.timer_timeout()),
             Stage::Leaving(leaving) => leaving.poll_timeout(),
             Stage::Gone => None,
         }
@@ -154,7 +171,9 @@ impl Usage {
         match answer.purpose {
             Purpose::Invite(_) => self.invite_answered(now, core, answer),
             Purpose::Reinvite(_) => self.reinvite_answered(now, core, answer),
-            Purpose::Bye(_) | Purpose::Refer(_) | Purpose::Info(_) if answer.status.is_provisional() => {}
+            Purpose::Bye(_) | Purpose::Refer(_) | Purpose::Info(_) | Purpose::Update(_)
+                if answer.status.is_provisional() => {}
+            Purpose::Update(_) => self.update_answered(now, core, answer),
             Purpose::Bye(_) => self.bye_answered(now, core, answer),
             Purpose::Refer(_) => self.refer_answered(now, core, answer),
             Purpose::Info(_) => self.info_answered(now, core, answer),
@@ -175,6 +194,7 @@ impl Usage {
         match purpose {
             Purpose::Invite(_) => self.invite_failed(now, core, failure),
             Purpose::Reinvite(_) => self.reinvite_failed(now, core, sent, failure),
+            Purpose::Update(_) => self.update_failed(now, core, sent, failure),
             Purpose::Bye(_) => self.bye_failed(now, core, sent, failure),
             Purpose::Refer(_) => self.refer_failed(now, core, sent, failure),
             Purpose::Info(_) => core.tell(Event::InfoFailed { dialog: self.id, failure }),

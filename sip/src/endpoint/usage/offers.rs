@@ -17,11 +17,28 @@ use crate::endpoint::unanswered;
 /// An offer of ours that is to be sent.
 #[derive(Debug)]
 pub(crate) struct Offer {
+    wish: Wish,
     headers: Headers,
     body: Option<Body>,
     /// After a glare.
     pub(super) not_before: Option<Instant>,
     glares: u8,
+}
+
+/// Whose idea an offer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// The owner hears what becomes of it.
+    Owner,
+    /// The session timer's: what holds is offered again.
+    Timer,
+}
+
+impl Offer {
+    /// What holds, again.
+    pub(super) fn refresh(body: Body) -> Self {
+        Self { wish: Wish::Timer, headers: Headers::new(), body: Some(body), not_before: None, glares: 0 }
+    }
 }
 
 /// The exchange under way.
@@ -63,14 +80,14 @@ impl Usage {
 
     /// Sends a re-INVITE as soon as that is allowed. An older one that still waits is given up for it.
     pub(crate) fn reinvite(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Option<Body>) {
-        let offer = Offer { headers, body, not_before: None, glares: 0 };
+        let offer = Offer { wish: Wish::Owner, headers, body, not_before: None, glares: 0 };
         let overtaken = match &mut self.stage {
             Stage::Confirmed(Confirmed { next_offer, hang_up: None, .. }) => {
                 let older = next_offer.replace(offer);
                 if let (Some(older), Some(newer)) = (&older, next_offer) {
                     newer.not_before = older.not_before;
                 }
-                older.is_some()
+                older.is_some_and(|older| older.wish == Wish::Owner)
             }
             Stage::Confirmed(_) | Stage::Calling(_) | Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => {
                 true
@@ -82,26 +99,23 @@ impl Usage {
         self.start_offer(now, core);
     }
 
-    /// Sends the waiting offer if its time has come.
+    /// Sends the waiting offer if its time has come, or the refresh that waits for its turn.
     pub(super) fn start_offer(&mut self, now: Instant, core: &mut Core) {
+        self.start_refresh(now, core);
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
         let Some(offer) = &mut confirmed.next_offer else { return };
         if offer.not_before.is_some_and(|at| at > now) {
             return;
         }
         offer.not_before = None;
-        let Confirmed { ack_due: None, exchange: Exchange::Idle, successes, hang_up: None, .. } = confirmed
-        else {
-            return;
-        };
-        if !successes.is_empty() {
+        if !confirmed.is_free() {
             return;
         }
         let Some(offer) = confirmed.next_offer.take() else { return };
         let dialog = &mut confirmed.dialog;
         let (contact, headers) = (Some(self.contact.clone()), offer.headers.clone());
-        let draft =
-            Draft { contact, headers, body: offer.body.clone(), ..Draft::within(dialog, Method::Invite) };
+        let (extensions, body) = (extensions(self.policy, &self.timer), offer.body.clone());
+        let draft = Draft { contact, extensions, headers, body, ..Draft::within(dialog, Method::Invite) };
         let purpose = Purpose::Reinvite(self.id);
         match send_within(now, core, &mut self.authenticator, dialog, draft, purpose) {
             Some((client, seq)) => {
@@ -110,8 +124,16 @@ impl Usage {
             }
             None => {
                 let refusal = Refusal::Failed(Failure::Transport);
-                core.tell(Event::ReinviteRefused { dialog: self.id, refusal });
+                self.offer_failed(now, core, offer.wish, refusal);
             }
+        }
+    }
+
+    /// An offer of ours has come to nothing.
+    fn offer_failed(&mut self, now: Instant, core: &mut Core, wish: Wish, refusal: Refusal) {
+        match wish {
+            Wish::Owner => core.tell(Event::ReinviteRefused { dialog: self.id, refusal }),
+            Wish::Timer => self.timer.try_again(now),
         }
     }
 
@@ -131,12 +153,37 @@ impl Usage {
         }
         if status.is_success() {
             dialog.refresh_target(&answer.response);
+            let wish = offer.wish;
             confirmed.exchange = Exchange::Idle;
+            self.timer.learn(now, &answer.response);
+            self.updates |= answer.response.has_token(HeaderName::Allow, "UPDATE");
+            if answer.sent.draft.body.is_some() {
+                self.description.clone_from(&answer.sent.draft.body);
+            }
             confirmed.ack_due = Some(AckDue { client: answer.client, sent: answer.sent });
-            if confirmed.hang_up.is_none() {
-                core.tell(Event::ReinviteAnswered { dialog: self.id, response: answer.response });
+            let is_wanted = confirmed.hang_up.is_none();
+            let response = answer.response;
+            match wish {
+                Wish::Owner if is_wanted => {
+                    core.tell(Event::ReinviteAnswered { dialog: self.id, response });
+                }
+                Wish::Owner => {}
+                Wish::Timer => {
+                    core.tell(Event::Refreshed { dialog: self.id, message: response });
+                    self.acknowledge(now, core, None);
+                }
             }
             return;
+        }
+        if offer.wish == Wish::Timer && status != StatusCode::REQUEST_PENDING {
+            confirmed.exchange = Exchange::Idle;
+            return self.refresh_refused(now, core, &answer.response, status);
+        }
+        if status == StatusCode::SESSION_INTERVAL_TOO_SMALL && self.timer.raise(&answer.response) {
+            if let Exchange::Ours { offer, .. } = std::mem::replace(&mut confirmed.exchange, Exchange::Idle) {
+                confirmed.next_offer.get_or_insert(offer);
+            }
+            return self.start_offer(now, core);
         }
         let may_glare = status == StatusCode::REQUEST_PENDING && offer.glares < glare::MAX_GLARES;
         let old = std::mem::replace(&mut confirmed.exchange, Exchange::Idle);
@@ -146,7 +193,7 @@ impl Usage {
                 match &mut confirmed.next_offer {
                     Some(newer) => {
                         newer.not_before = not_before;
-                        Some(Refusal::Overtaken)
+                        Some((offer.wish, Refusal::Overtaken))
                     }
                     None => {
                         let glares = offer.glares + 1;
@@ -155,12 +202,11 @@ impl Usage {
                     }
                 }
             }
-            Exchange::Ours { .. } | Exchange::Idle | Exchange::Theirs { .. } => {
-                Some(Refusal::Response(answer.response))
-            }
+            Exchange::Ours { offer, .. } => Some((offer.wish, Refusal::Response(answer.response))),
+            Exchange::Idle | Exchange::Theirs { .. } => None,
         };
-        if let Some(refusal) = refusal {
-            core.tell(Event::ReinviteRefused { dialog: self.id, refusal });
+        if let Some((wish, refusal)) = refusal {
+            self.offer_failed(now, core, wish, refusal);
         }
         if matches!(status, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST | StatusCode::REQUEST_TIMEOUT) {
             return self.end_vanished(now, core, Failure::Vanished);
@@ -170,11 +216,12 @@ impl Usage {
 
     pub(super) fn reinvite_failed(&mut self, now: Instant, core: &mut Core, sent: &Sent, failure: Failure) {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
-        if !matches!(&confirmed.exchange, Exchange::Ours { sent: ours, .. } if ours.seq == sent.seq) {
-            return;
-        }
+        let wish = match &confirmed.exchange {
+            Exchange::Ours { sent: ours, offer } if ours.seq == sent.seq => offer.wish,
+            Exchange::Ours { .. } | Exchange::Idle | Exchange::Theirs { .. } => return,
+        };
         confirmed.exchange = Exchange::Idle;
-        core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Failed(failure) });
+        self.offer_failed(now, core, wish, Refusal::Failed(failure));
         match failure {
             // RFC 3261 §12.2.1.2: who does not answer a re-INVITE at all is not there.
             Failure::Timeout | Failure::Vanished => self.end_vanished(now, core, failure),
@@ -217,7 +264,17 @@ impl Usage {
             if let Some(dialog) = self.stage.dialog_mut() {
                 dialog.refresh_target(request);
             }
-            return Some(Reply::new(StatusCode::OK).contact(self.contact.clone()));
+            let mut reply = Reply::new(StatusCode::OK).contact(self.contact.clone()).policy(self.policy);
+            if let Stage::Confirmed(_) = &self.stage {
+                let lines = self.timer.answer(now, request);
+                if !lines.is_empty() {
+                    core.tell(Event::Refreshed { dialog: self.id, message: (**request).clone() });
+                }
+                for (name, value) in lines {
+                    reply = reply.header(name, value);
+                }
+            }
+            return Some(reply);
         }
         let confirmed = match &mut self.stage {
             Stage::Confirmed(confirmed) => confirmed,
@@ -239,8 +296,17 @@ impl Usage {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
         let Exchange::Theirs { server, request } = &confirmed.exchange else { return };
         let offers = request.body().is_empty() && reply.has_body();
-        let answered = core.answer(now, *server, reply.contact(self.contact.clone()));
+        let (server, request) = (*server, request.clone());
+        let body = reply.body_ref().cloned();
+        let mut reply = reply.contact(self.contact.clone()).policy(self.policy);
+        for (name, value) in self.timer.answer(now, &request) {
+            reply = reply.header(name, value);
+        }
+        let answered = core.answer(now, server, reply);
         if let Ok((path, wire)) = answered {
+            let request = &*request;
+            self.description = body.or(self.description.take());
+            self.updates |= request.has_token(HeaderName::Allow, "UPDATE");
             confirmed.dialog.refresh_target(request);
             if request.method() == Some(Method::Invite) {
                 let seq = request.cseq().map_or(0, |cseq| cseq.number);
@@ -249,7 +315,7 @@ impl Usage {
                 confirmed.successes.insert(seq, waiting);
             }
             // What we wanted to offer was written before this agreement.
-            if confirmed.next_offer.take().is_some() {
+            if confirmed.next_offer.take().is_some_and(|offer| offer.wish == Wish::Owner) {
                 core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Overtaken });
             }
         }
@@ -307,6 +373,19 @@ impl Usage {
 }
 
 impl Confirmed {
+    /// Nothing is under way, so an offer of ours may go out.
+    pub(super) fn is_free(&self) -> bool {
+        let Self { ack_due: None, exchange: Exchange::Idle, successes, hang_up: None, .. } = self else {
+            return false;
+        };
+        successes.is_empty()
+    }
+
+    /// Nothing is under way and nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_free() && self.next_offer.is_none()
+    }
+
     /// Why an offer of theirs cannot be looked at now.
     fn refuse_offer(&self, core: &mut Core) -> Option<Reply> {
         if self.hang_up.is_some() {

@@ -25,6 +25,10 @@ impl Ringing {
         Self { dialog, server, request, latest: None, expires }
     }
 
+    pub(super) fn request(&self) -> &Message {
+        &self.request
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         earlier(self.latest.as_ref().map(|(at, _)| *at), self.expires)
     }
@@ -65,9 +69,13 @@ impl Usage {
         let Stage::Ringing(ringing) = &self.stage else { return };
         let offers = ringing.request.body().is_empty() && reply.has_body();
         let seq = ringing.request.cseq().map_or(0, |cseq| cseq.number);
-        let Ok((path, wire)) = core.answer(now, ringing.server, reply.contact(self.contact.clone())) else {
-            return;
-        };
+        let body = reply.body_ref().cloned();
+        let mut reply = reply.contact(self.contact.clone()).policy(self.policy);
+        for (name, value) in self.timer.answer(now, &ringing.request) {
+            reply = reply.header(name, value);
+        }
+        let Ok((path, wire)) = core.answer(now, ringing.server, reply) else { return };
+        self.description = body;
         let success = Success::new(now, core.config.timers, wire);
         self.stage =
             Stage::Confirmed(Confirmed::of_callee(ringing.dialog.clone(), seq, success, path, offers));

@@ -1,0 +1,85 @@
+//! SIP extensions in calls, as the trunk's policy says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use callingedge::call::{EndReason, EventKind, Settings, VoiceFact, VoiceOrder};
+use sip::endpoint::Event;
+use sip::{HeaderName, SessionTimerMode, SessionTimers, StatusCode};
+
+use crate::line::{Line, SDP, settings};
+
+const CALL: &str = r#"{"to": "+15550123"}"#;
+
+#[test]
+fn a_trunk_that_asks_for_session_timers_gets_them_and_a_far_end_that_vanishes_is_noticed() {
+    let mut line = Line::with(asking());
+    let dialog = placed(&mut line);
+    line.pass(Duration::from_secs(400));
+    assert!(line.has_heard(|event| matches!(event, Event::Refreshed { .. })), "{:?}", line.heard);
+    assert_eq!(line.far.session_timer(dialog), Some((Duration::from_secs(600), sip::Party::Us)));
+
+    line.cut = true;
+    line.pass(Duration::from_secs(600));
+
+    assert_eq!(line.last().kind, EventKind::Ended);
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::Unreachable));
+    assert!(line.last().raw.get().contains("session.expired"));
+    assert_eq!(line.exchange.tally().sessions_expired, 1);
+}
+
+#[test]
+fn a_far_end_that_moves_in_the_middle_of_a_call_is_followed() {
+    let mut line = Line::with(asking());
+    let dialog = placed(&mut line);
+    line.orders.clear();
+    let moved = SDP.replace("o=- 1 1", "o=- 1 2").replace("10.0.0.9", "10.0.0.77");
+    assert_ne!(moved, SDP);
+    line.far.reinvite(line.now, dialog, Vec::new(), Some(sip::Body::sdp(moved)));
+    line.settle();
+
+    let followed = line.orders.iter().any(|order| {
+        matches!(order, VoiceOrder::Negotiated { media, .. } if media.rtp.ip().to_string() == "10.0.0.77")
+    });
+    assert!(followed, "{:?}", line.orders);
+}
+
+#[test]
+fn an_invite_that_requires_what_the_trunk_has_switched_off_is_refused_and_makes_no_call() {
+    let mut settings = settings();
+    policy(&mut settings).session_timers.mode = SessionTimerMode::Off;
+    let mut line = Line::with(settings);
+    line.ring_number("+15550000", Some(SDP), vec![("Require".into(), "timer".to_owned())]);
+
+    let (status, response) = line.refusal();
+    assert_eq!(status, StatusCode::BAD_EXTENSION);
+    assert_eq!(response.header(HeaderName::Unsupported).unwrap(), "timer");
+    assert!(line.events.is_empty());
+    assert_eq!((line.exchange.tally().calls, line.exchange.tally().refused), (0, 1));
+}
+
+fn placed(line: &mut Line) -> sip::DialogId {
+    line.place(CALL, None);
+    line.open_port();
+    let dialog = line.invited();
+    line.far.accept(line.now, dialog, Vec::new(), Some(sip::Body::sdp(SDP)));
+    line.settle();
+    line.fact(VoiceFact::EngineConnected);
+    line.engine_says(callingedge::call::EngineCommand::Accept);
+    dialog
+}
+
+fn asking() -> Settings {
+    let mut settings = settings();
+    policy(&mut settings).session_timers = SessionTimers {
+        mode: SessionTimerMode::Ask,
+        expires: Duration::from_secs(600),
+        ..SessionTimers::default()
+    };
+    settings
+}
+
+fn policy(settings: &mut Settings) -> &mut sip::Policy {
+    let provider = settings.providers.values_mut().next().unwrap();
+    &mut Arc::make_mut(provider).trunk.policy
+}
