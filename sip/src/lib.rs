@@ -18,12 +18,12 @@ mod write;
 
 pub use endpoint::{
     Body, Config, DialogId, Endpoint, Failure, Headers, Invite, Ledger, Limits, Local, OutOfDialog, Party,
-    Policy, Refusal, RequestId, SessionTimerMode, SessionTimers, StatusLine,
+    Policy, Refusal, ReliableProvisionals, RequestId, SessionTimerMode, SessionTimers, StatusLine,
 };
 pub use flow::{ConnectionId, Flow, Target, Transmit, Transport};
 pub use header::{
     BRANCH_COOKIE, CSeq, DEFAULT_PORT, DEFAULT_TLS_PORT, Event, HeaderName, HeaderValue, MediaType, NameAddr,
-    Param, Params, Reason, Refresher, RetryAfter, Rport, SessionExpires, SubscriptionState,
+    Param, Params, RAck, Reason, Refresher, RetryAfter, Rport, SessionExpires, SubscriptionState,
     SubscriptionStatus, Via, ViaTransport, Warning,
 };
 pub use host::Host;

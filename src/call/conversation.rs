@@ -93,6 +93,43 @@ impl Call {
         }
     }
 
+    /// A new offer before the call is answered (RFC 3311).
+    pub(super) fn offered_early(
+        &mut self,
+        hands: &mut Hands<'_>,
+        id: sip::RequestId,
+        request: &sip::Message,
+    ) {
+        let answered = match self.leg.negotiator.as_mut() {
+            Some(negotiator) => negotiator.handle_offer(&request.body()),
+            None => Err(media::SdpError::NoOffer),
+        };
+        match answered {
+            Ok((negotiated, answer)) => {
+                let body = Some(sip::Body::sdp(answer));
+                hands.endpoint.respond(hands.now, id, sip::StatusCode::OK, Vec::new(), body);
+                self.milestone(hands, Layer::Signalling, "early offer answered", None);
+                match self.state {
+                    // The worker hears of it with the 200.
+                    State::Calling { .. } => self.leg.negotiated = Some(negotiated),
+                    State::Ringing { .. }
+                    | State::Opening { .. }
+                    | State::Confirming
+                    | State::Talking { .. }
+                    | State::Announcing { .. }
+                    | State::Draining { .. }
+                    | State::Ending { .. } => self.negotiated(hands, negotiated),
+                }
+            }
+            Err(error) => {
+                let headers = vec![warning(hands, error)];
+                let status = sip::StatusCode::NOT_ACCEPTABLE_HERE;
+                hands.endpoint.respond(hands.now, id, status, headers, None);
+                self.milestone(hands, Layer::Signalling, "early offer refused", Some(error.to_string()));
+            }
+        }
+    }
+
     /// The session timer was refreshed. A re-INVITE of ours for it has offered what holds; the answer may say something new.
     pub(super) fn refreshed(&mut self, hands: &mut Hands<'_>, message: &sip::Message) {
         let by = if message.status().is_some() { "by us" } else { "by the far end" };

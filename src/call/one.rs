@@ -93,6 +93,8 @@ pub(super) struct Leg {
     pub(super) answer: Option<bytes::Bytes>,
     /// We sent an offer with a 2xx; the ACK brings the answer.
     pub(super) owes_answer: bool,
+    /// The fork whose reliable ringing has brought the answer to our offer: its 200 may say no more.
+    pub(super) early_answer: Option<String>,
     pub(super) held: bool,
     /// Nothing of the dialog is left.
     dialog_gone: bool,
@@ -162,6 +164,7 @@ impl Call {
                 negotiated: None,
                 answer: None,
                 owes_answer: false,
+                early_answer: None,
                 held: false,
             },
             transfer: None,
@@ -401,6 +404,7 @@ impl Leg {
     pub(super) fn begin(&mut self, dialog: sip::DialogId) {
         self.dialog = Some(dialog);
         self.dialog_gone = false;
+        self.early_answer = None;
     }
 }
 

@@ -200,7 +200,40 @@ impl Call {
             let early = status == 183 && !response.body().is_empty();
             let shown = if early { Status::EarlyMedia } else { Status::Ringing };
             self.story.change(hands.outputs, |view| view.status = shown);
+            self.take_early_answer(hands, response);
             self.dial(hands);
+        }
+    }
+
+    /// A reliable provisional response may be where the answer is (RFC 3262 §5): the 200 of that fork has none then.
+    fn take_early_answer(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
+        let is_reliable = response.has_token(sip::HeaderName::Require, "100rel");
+        let tag = response.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let (true, false, Some(negotiator)) =
+            (is_reliable, response.body().is_empty(), self.leg.negotiator.as_mut())
+        else {
+            return;
+        };
+        match negotiator.handle_answer(&response.body()) {
+            Ok(negotiated) => {
+                self.leg.negotiated = Some(negotiated);
+                self.leg.early_answer = tag;
+            }
+            // What the 200 says may still be of use.
+            Err(error) => {
+                self.milestone(hands, Layer::Media, "early answer not usable", Some(error.to_string()));
+            }
+        }
+    }
+
+    /// What the 2xx agrees on; its answer may have come before.
+    fn final_answer(&mut self, response: &sip::Message) -> Result<media::Negotiated, media::SdpError> {
+        let tag = response.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let early = self.leg.early_answer.take().filter(|early| Some(early) == tag.as_ref());
+        match (&self.leg.negotiated, &mut self.leg.negotiator) {
+            (Some(negotiated), _) if early.is_some() && response.body().is_empty() => Ok(negotiated.clone()),
+            (_, Some(negotiator)) => negotiator.handle_answer(&response.body()),
+            (_, None) => Err(media::SdpError::NoOffer),
         }
     }
 
@@ -219,8 +252,7 @@ impl Call {
         let status = response.status().map(sip::StatusCode::code);
         self.story.change(hands.outputs, |view| view.sip.code = status);
         self.judge(hands, Outcome::Answered("200"));
-        let Some(negotiator) = self.leg.negotiator.as_mut() else { return };
-        match negotiator.handle_answer(&response.body()) {
+        match self.final_answer(response) {
             Ok(negotiated) => {
                 self.milestone(hands, Layer::Signalling, "answered", None);
                 self.negotiated(hands, negotiated);

@@ -29,6 +29,13 @@ const SESSION_TIMERS: [(&str, sip::SessionTimerMode); 3] = [
     ("ask", sip::SessionTimerMode::Ask),
 ];
 
+/// Whether provisional responses are acknowledged.
+const RELIABLE: [(&str, sip::ReliableProvisionals); 3] = [
+    ("off", sip::ReliableProvisionals::Off),
+    ("supported", sip::ReliableProvisionals::Supported),
+    ("required", sip::ReliableProvisionals::Required),
+];
+
 /// `None` when one of them could not be read; what is wrong with it has been noted.
 pub(super) fn providers(
     sections: Vec<(String, Section<'_>)>,
@@ -195,6 +202,7 @@ fn policy(section: &mut Section<'_>) -> sip::Policy {
             expires: section.seconds("session_expires_sec", 90..=86_400).unwrap_or(usual.expires),
             ..usual
         },
+        reliable_provisionals: section.choice("reliable_provisionals", &RELIABLE).unwrap_or_default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use callingedge::call::{EndReason, EventKind, Settings, VoiceFact, VoiceOrder};
 use sip::endpoint::Event;
-use sip::{HeaderName, SessionTimerMode, SessionTimers, StatusCode};
+use sip::{HeaderName, ReliableProvisionals, SessionTimerMode, SessionTimers, StatusCode};
 
 use crate::line::{Line, SDP, settings};
 
@@ -56,6 +56,57 @@ fn an_invite_that_requires_what_the_trunk_has_switched_off_is_refused_and_makes_
     assert_eq!(response.header(HeaderName::Unsupported).unwrap(), "timer");
     assert!(line.events.is_empty());
     assert_eq!((line.exchange.tally().calls, line.exchange.tally().refused), (0, 1));
+}
+
+#[test]
+fn a_200_without_description_means_what_the_reliable_ringing_said() {
+    let mut settings = settings();
+    policy(&mut settings).reliable_provisionals = ReliableProvisionals::Required;
+    let mut line = Line::with(settings);
+    line.place(CALL, None);
+    line.open_port();
+    let dialog = line.invited();
+    let progress = StatusCode::SESSION_PROGRESS;
+    line.far.ring(line.now, dialog, progress, Vec::new(), Some(sip::Body::sdp(SDP)));
+    line.settle();
+    assert!(line.has_heard(|event| matches!(event, Event::Pracked { .. })));
+    line.far.accept(line.now, dialog, Vec::new(), Some(sip::Body::sdp(SDP)));
+    line.settle();
+
+    assert!(line.has_heard(|event| matches!(event, Event::Acknowledged { .. })));
+    assert_eq!(line.kinds(), [EventKind::Placed, EventKind::Answered]);
+    assert!(line.orders.iter().any(|order| matches!(order, VoiceOrder::Negotiated { .. })));
+}
+
+#[test]
+fn a_caller_who_requires_it_is_rung_reliably_and_answered() {
+    let mut line = Line::new();
+    line.ring_number("+15550000", Some(SDP), vec![("Require".into(), "100rel".to_owned())]);
+    line.open_port();
+    let reliable = line.has_heard(
+        |event| matches!(event, Event::Progress { response, .. } if matches!(response.rseq(), Ok(Some(_)))),
+    );
+    assert!(reliable, "{:?}", line.heard);
+    line.fact(VoiceFact::EngineConnected);
+    line.engine_says(callingedge::call::EngineCommand::Accept);
+    assert!(line.has_heard(|event| matches!(event, Event::Answered { .. })));
+}
+
+#[test]
+fn a_far_end_that_hears_no_ringing_ends_with_504() {
+    let mut settings = settings();
+    // An engine with patience: longer than 64·T1.
+    for engine in settings.engines.values_mut() {
+        Arc::make_mut(engine).connect_timeout = Duration::from_secs(120);
+    }
+    let mut line = Line::with(settings);
+    line.ring_number("+15550000", Some(SDP), vec![("Require".into(), "100rel".to_owned())]);
+    line.cut = true;
+    line.open_port();
+    line.pass(Duration::from_secs(40));
+
+    assert_eq!(line.last().kind, EventKind::Error);
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::NotAcknowledged));
 }
 
 fn placed(line: &mut Line) -> sip::DialogId {

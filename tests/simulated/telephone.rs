@@ -136,6 +136,9 @@ pub(crate) fn react(
                 endpoint.respond(now, id, StatusCode::ACCEPTED, Vec::new(), None);
             }
         },
+        Event::EarlyOffer { id, .. } => {
+            endpoint.respond(now, id, StatusCode::OK, Vec::new(), Some(Body::sdp(SDP)));
+        }
         Event::Info { id, .. } | Event::Notified { id, .. } | Event::Request { id, .. } => {
             endpoint.respond(now, id, StatusCode::OK, Vec::new(), None);
         }
@@ -156,6 +159,8 @@ pub(crate) fn react(
         | Event::InfoFailed { .. }
         | Event::Refreshed { .. }
         | Event::SessionExpired { .. }
+        | Event::Pracked { .. }
+        | Event::PrackMissing { .. }
         | Event::RequestAnswered { .. }
         | Event::RequestFailed { .. } => {}
     }

@@ -5,11 +5,13 @@
 //! has come to ([`Referrals`]). The usage of [`crate::endpoint`] puts them together to the life of a call.
 
 pub(crate) mod glare;
+mod provisional;
 pub(crate) mod referral;
 mod session_timer;
 mod state;
 mod success;
 
+pub(crate) use provisional::{Provisional, ProvisionalOutput};
 pub(crate) use referral::{Notification, Referrals, is_refer_notification};
 pub use session_timer::Party;
 pub(crate) use session_timer::{Due, Lines, SessionTimer};

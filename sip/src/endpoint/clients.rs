@@ -37,6 +37,8 @@ pub(crate) enum Purpose {
     Reinvite(DialogId),
     /// UPDATE within the dialog.
     Update(DialogId),
+    /// PRACK within an early dialog.
+    Prack(DialogId),
     /// The end of the dialog.
     Bye(DialogId),
     /// REFER within the dialog.

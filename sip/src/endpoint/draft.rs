@@ -34,7 +34,7 @@ impl Body {
 }
 
 /// Methods that are answered, for `Allow`.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE, PRACK";
 /// Event packages, for `Allow-Events`.
 pub(crate) const ALLOW_EVENTS: &str = "refer";
 

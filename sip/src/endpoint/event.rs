@@ -70,12 +70,35 @@ pub enum Event {
         /// The ACK.
         request: Message,
     },
+    /// The PRACK of our latest reliable provisional response came (RFC 3262). If that response made the offer, its body is
+    /// the answer. The endpoint answers it, unless [`Event::EarlyOffer`] follows.
+    Pracked {
+        /// Which dialog.
+        dialog: DialogId,
+        /// The PRACK.
+        request: Message,
+    },
+    /// No PRACK came for a reliable provisional response within 64·T1: 504 is sent.
+    PrackMissing {
+        /// Which dialog.
+        dialog: DialogId,
+    },
+    /// A new offer before the call is answered, in an UPDATE or PRACK. Answer with `respond`, at once (RFC 3311 §5.2).
+    EarlyOffer {
+        /// Which dialog.
+        dialog: DialogId,
+        /// What to answer.
+        id: RequestId,
+        /// The UPDATE or PRACK.
+        request: Message,
+    },
     /// No ACK came for our 2xx within 64·T1: the endpoint has sent BYE (RFC 3261 §13.3.1.4).
     AckMissing {
         /// Which dialog.
         dialog: DialogId,
     },
-    /// 100–199 to our INVITE, from whichever fork. 100 only says that the next hop has it.
+    /// 100–199 to our INVITE, from whichever fork. 100 only says that the next hop has it. A reliable one (RFC 3262) comes
+    /// once and in order; it is acknowledged already, unless it offers because our INVITE did not: then call `prack`.
     Progress {
         /// Which dialog.
         dialog: DialogId,

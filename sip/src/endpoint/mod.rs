@@ -1,4 +1,4 @@
-//! One SIP endpoint, sans-IO: all transactions and dialogs of a process. RFC 3261 with RFC 3311 (UPDATE), 3420 and 3515
+//! One SIP endpoint, sans-IO: all transactions and dialogs of a process. RFC 3261 with RFC 3262 (100rel), 3311 (UPDATE), 3420 and 3515
 //! (REFER), 3581 (`rport`), 4028 (session timers), 4320, 4488, 5057, 5407, 6026, 6141, 6665, 7616 and 8760 (digest).
 //! ```text
 //!            handle_message, handle_timeout              commands (invite, accept, hang_up …)
@@ -13,7 +13,7 @@
 //!                 poll_transmit                               poll_event
 //! ```
 //! The files: `receive` finds out whose a message is, `core` has the transactions, `sending` and `answering` are what is
-//! done with them, `usage` is the life of one dialog. What is deliberately absent: DNS (the owner gives addresses), reliable provisional responses, registration,
+//! done with them, `usage` is the life of one dialog. What is deliberately absent: DNS (the owner gives addresses), registration,
 //! and any knowledge of what a body means.
 
 mod answering;
@@ -47,14 +47,14 @@ use self::sending::Answer;
 use self::servers::ServerId;
 use self::usage::Usage;
 use crate::flow::{ConnectionId, Transmit, Transport};
-use crate::{NameAddr, StatusCode};
+use crate::{Message, Method, NameAddr, StatusCode};
 
 pub use self::config::{Config, Limits, Local};
 pub use self::draft::{Body, Headers};
 pub use self::event::{DialogId, Event, Failure, Refusal, RequestId};
 pub use self::ledger::{Dropped, Ledger};
 pub(crate) use self::policy::supports;
-pub use self::policy::{Policy, SessionTimerMode, SessionTimers};
+pub use self::policy::{Policy, ReliableProvisionals, SessionTimerMode, SessionTimers};
 pub use self::reply::StatusLine;
 pub use self::requests::{Invite, OutOfDialog};
 pub use crate::dialog::Party;
@@ -198,6 +198,7 @@ impl Endpoint {
                 Purpose::Invite(_)
                 | Purpose::Reinvite(_)
                 | Purpose::Update(_)
+                | Purpose::Prack(_)
                 | Purpose::Bye(_)
                 | Purpose::Refer(_)
                 | Purpose::Info(_)
@@ -217,6 +218,7 @@ impl Endpoint {
             Purpose::Invite(dialog)
             | Purpose::Reinvite(dialog)
             | Purpose::Update(dialog)
+            | Purpose::Prack(dialog)
             | Purpose::Bye(dialog)
             | Purpose::Refer(dialog)
             | Purpose::Info(dialog)
@@ -242,6 +244,7 @@ impl Endpoint {
             Purpose::Invite(dialog)
             | Purpose::Reinvite(dialog)
             | Purpose::Update(dialog)
+            | Purpose::Prack(dialog)
             | Purpose::Bye(dialog)
             | Purpose::Refer(dialog)
             | Purpose::Info(dialog)
@@ -312,6 +315,12 @@ impl Endpoint {
         self.with(dialog, |usage, core| usage.acknowledge(now, core, body));
     }
 
+    /// Acknowledges a reliable provisional response of a fork that offers, because our INVITE did not, and answers it
+    /// (RFC 3262 §5). All others are acknowledged by the endpoint.
+    pub fn prack(&mut self, now: Instant, dialog: DialogId, response: &Message, body: Option<Body>) {
+        self.with(dialog, |usage, core| usage.prack(now, core, response, body));
+    }
+
     /// Ends the call as its state demands: CANCEL for our INVITE without final response (after its first provisional
     /// one), 480 for theirs, BYE for a running call (as callee after the first ACK, RFC 3261 §15). `headers` go with
     /// whichever it is. What the owner hears after that is [`Event::Refused`] or [`Event::Failed`] of an INVITE still
@@ -353,7 +362,16 @@ impl Endpoint {
         headers: Headers,
         body: Option<Body>,
     ) {
-        self.core.respond(now, ServerId(id.0), Reply::new(status).headers(headers).body(body));
+        let (id, reply) = (ServerId(id.0), Reply::new(status).headers(headers).body(body));
+        let entry = self.core.servers.get(id);
+        let is_offer =
+            entry.is_some_and(|entry| matches!(entry.request.method(), Some(Method::Update | Method::Prack)));
+        match entry.and_then(|entry| entry.dialog) {
+            Some(dialog) if is_offer => {
+                self.with(dialog, |usage, core| usage.answer_early_offer(now, core, id, reply));
+            }
+            Some(_) | None => self.core.respond(now, id, reply),
+        }
     }
 
     /// Leaves a request without answer, on purpose. If it comes again, it is told again.

@@ -7,13 +7,27 @@ use super::reply::Reply;
 use crate::{HeaderName, Message, Method, StatusCode};
 
 /// Option tags that this endpoint has a meaning for. What else is required is refused with 420.
-const EXTENSIONS: [&str; 2] = ["timer", "norefersub"];
+const EXTENSIONS: [&str; 3] = ["100rel", "timer", "norefersub"];
 
 /// What the owner wants of one dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Policy {
     /// Whether a session ends that shows no sign of life.
     pub session_timers: SessionTimers,
+    /// Whether provisional responses are acknowledged.
+    pub reliable_provisionals: ReliableProvisionals,
+}
+
+/// Reliable provisional responses (RFC 3262).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReliableProvisionals {
+    /// None: not offered, and refused where they are required.
+    Off,
+    /// Theirs are acknowledged; ours are reliable where their INVITE requires it.
+    #[default]
+    Supported,
+    /// Required of them; ours are reliable. Who does not know them is refused with 421.
+    Required,
 }
 
 /// Session timers (RFC 4028).
@@ -65,8 +79,18 @@ impl Policy {
         EXTENSIONS.into_iter().filter(|tag| self.allows(tag)).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether provisional responses to this INVITE of theirs are reliable.
+    pub(crate) fn rings_reliably(self, invite: &Message) -> bool {
+        match self.reliable_provisionals {
+            ReliableProvisionals::Off => false,
+            ReliableProvisionals::Supported => invite.has_token(HeaderName::Require, "100rel"),
+            ReliableProvisionals::Required => supports(invite, "100rel"),
+        }
+    }
+
     fn allows(self, tag: &str) -> bool {
         match tag {
+            "100rel" => self.reliable_provisionals != ReliableProvisionals::Off,
             "timer" => self.session_timers.mode != SessionTimerMode::Off,
             _ => true,
         }
@@ -90,6 +114,13 @@ impl Policy {
                 return Some(reply.header(HeaderName::Unsupported, unknown.join(", ")));
             }
         }
+        if self.reliable_provisionals == ReliableProvisionals::Required
+            && is_first_invite(request)
+            && !supports(request, "100rel")
+        {
+            let reply = Reply::new(StatusCode::EXTENSION_REQUIRED);
+            return Some(reply.header(HeaderName::Require, "100rel"));
+        }
         let min = self.session_timers.min_seconds();
         let is_too_short = request.session_expires().ok().flatten().is_some_and(|asked| asked.seconds < min);
         // Only who knows the extension can ask again with more (RFC 4028 §9).
@@ -103,6 +134,10 @@ impl Policy {
 /// Whether the sender of a message has that extension.
 pub(crate) fn supports(message: &Message, tag: &str) -> bool {
     message.has_token(HeaderName::Supported, tag) || message.has_token(HeaderName::Require, tag)
+}
+
+fn is_first_invite(request: &Message) -> bool {
+    request.method() == Some(Method::Invite) && request.to().is_ok_and(|to| to.tag().is_none())
 }
 
 fn is_session_request(request: &Message) -> bool {

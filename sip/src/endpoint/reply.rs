@@ -129,7 +129,7 @@ impl Reply {
         if let Some(contact) = contact {
             writer.header(HeaderName::Contact, contact);
         }
-        if status.is_success() {
+        if status.is_success() || is_reliable(&headers) {
             write_abilities(&mut writer, method);
             if matches!(method, Method::Invite | Method::Update | Method::Options) {
                 writer.header(HeaderName::Supported, policy.supported());
@@ -159,6 +159,11 @@ impl Reply {
             None => wire,
         }
     }
+}
+
+/// A reliable provisional response makes a dialog in which offers may follow at once: it says what we can do.
+fn is_reliable(headers: &Headers) -> bool {
+    headers.iter().any(|(name, _)| name == HeaderName::RSeq.as_str())
 }
 
 /// The same response with another phrase.

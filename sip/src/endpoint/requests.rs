@@ -9,7 +9,7 @@ use super::clients::Purpose;
 use super::draft::{Body, Draft, Headers};
 use super::policy::Policy;
 use super::sending::{Answer, Attempt, MAX_FORWARDS, Way};
-use super::usage::{Calling, Names, Usage, extensions};
+use super::usage::{Calling, Names, Usage, invite_extensions};
 use super::{DialogId, Endpoint, Event, Failure, RequestId};
 use crate::auth::Credentials;
 use crate::dialog::{Lines, SessionTimer};
@@ -123,7 +123,7 @@ impl Endpoint {
             call_id: call_id.clone(),
             contact: Some(contact.clone()),
             max_forwards,
-            extensions: extensions(policy, &timer),
+            extensions: invite_extensions(policy, &timer),
             headers,
             body,
             credentials: credentials.clone(),

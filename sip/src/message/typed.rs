@@ -2,8 +2,8 @@
 //! elements a line; both are one list here (RFC 3261 §7.3.1).
 
 use crate::header::{
-    CSeq, Event, HeaderName, MediaType, NameAddr, Reason, RetryAfter, SessionExpires, SubscriptionState, Via,
-    Warning, seconds_with_params,
+    CSeq, Event, HeaderName, MediaType, NameAddr, RAck, Reason, RetryAfter, SessionExpires,
+    SubscriptionState, Via, Warning, seconds_with_params,
 };
 use crate::lex::{self, Cursor, Malformed};
 use crate::message::check::at;
@@ -130,6 +130,16 @@ impl Message {
     pub fn min_se(&self) -> Result<Option<u32>, ParseError> {
         let seconds = self.optional(HeaderName::MinSe, seconds_with_params)?;
         Ok(seconds.map(|(seconds, _)| seconds))
+    }
+
+    /// RSeq (RFC 3262 §7.1).
+    pub fn rseq(&self) -> Result<Option<u32>, ParseError> {
+        self.optional(HeaderName::RSeq, number)
+    }
+
+    /// RAck (RFC 3262 §7.2).
+    pub fn rack(&self) -> Result<Option<RAck<'_>>, ParseError> {
+        self.optional(HeaderName::RAck, RAck::parse)
     }
 
     /// Event (RFC 6665).

@@ -212,6 +212,9 @@ impl Run {
             | Event::InfoFailed { dialog, .. }
             | Event::Refreshed { dialog, .. }
             | Event::SessionExpired { dialog }
+            | Event::Pracked { dialog, .. }
+            | Event::PrackMissing { dialog }
+            | Event::EarlyOffer { dialog, .. }
             | Event::Gone { dialog } => self.note(node, dialog, word),
             Event::Request { .. } | Event::RequestAnswered { .. } | Event::RequestFailed { .. } => {
                 panic!("nobody sends requests outside of dialogs here")

@@ -200,7 +200,7 @@ fn requests_within_a_dialog_that_mean_nothing_to_us_are_answered() {
     let (mut bench, _, to) = confirmed(&invite(""));
     for (seq, (method, status)) in (11..).zip([
         ("OPTIONS", "200"),
-        ("PRACK", "405"),
+        ("PRACK", "400"),
         ("MESSAGE", "405"),
         ("SUBSCRIBE", "405"),
         ("FOO", "501"),

@@ -21,6 +21,8 @@ mod owners;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reliable;
+#[cfg(test)]
 mod session_timers;
 #[cfg(test)]
 mod transfers;

@@ -173,6 +173,9 @@ pub(crate) fn dialog(event: &Event) -> DialogId {
         | Event::InfoFailed { dialog, .. }
         | Event::Refreshed { dialog, .. }
         | Event::SessionExpired { dialog }
+        | Event::Pracked { dialog, .. }
+        | Event::PrackMissing { dialog }
+        | Event::EarlyOffer { dialog, .. }
         | Event::Gone { dialog } => *dialog,
         Event::Request { .. } | Event::RequestAnswered { .. } | Event::RequestFailed { .. } => {
             panic!("{event:?} has no dialog")
@@ -194,6 +197,8 @@ pub(crate) fn message(event: &Event) -> &Message {
         | Event::Notified { request, .. }
         | Event::ReferProgress { request, .. }
         | Event::Refreshed { message: request, .. }
+        | Event::Pracked { request, .. }
+        | Event::EarlyOffer { request, .. }
         | Event::Request { request, .. } => request,
         Event::Progress { response, .. }
         | Event::Answered { response, .. }
@@ -204,6 +209,7 @@ pub(crate) fn message(event: &Event) -> &Message {
         | Event::RequestAnswered { response, .. } => response,
         Event::Expired { .. }
         | Event::SessionExpired { .. }
+        | Event::PrackMissing { .. }
         | Event::AckMissing { .. }
         | Event::Failed { .. }
         | Event::ReinviteCancelled { .. }

@@ -104,11 +104,11 @@ fn methods_that_we_do_not_have_are_refused_with_those_we_have() {
 #[test]
 fn an_extension_that_is_required_but_unknown_is_named() {
     let mut bench = Bench::new();
-    bench.receive(&invite("Require: 100rel, replaces\n"));
+    bench.receive(&invite("Require: 100rel, x-other, precondition\n"));
     let answer = bench.sent_one();
 
     assert_eq!(first(&answer), "420");
-    assert_eq!(header(&answer, HeaderName::Unsupported), "100rel, replaces");
+    assert_eq!(header(&answer, HeaderName::Unsupported), "x-other, precondition");
 }
 
 #[test]

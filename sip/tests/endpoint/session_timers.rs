@@ -77,7 +77,11 @@ fn too_short_a_session_is_refused_with_422_and_our_minimum() {
     let told = bench.words();
     let (mut strict, dialog) = invited("Supported: timer\nSession-Expires: 120\n");
     let timers = SessionTimers { min: Duration::from_secs(300), ..SessionTimers::default() };
-    let refused = strict.endpoint.set_policy(strict.now, dialog, Policy { session_timers: timers });
+    let refused = strict.endpoint.set_policy(
+        strict.now,
+        dialog,
+        Policy { session_timers: timers, ..Policy::default() },
+    );
     let ours = strict.sent_one();
     let mut unknowing = Bench::new();
     unknowing.receive(&invite("Session-Expires: 60\n"));
@@ -368,7 +372,7 @@ fn a_peer_that_vanishes_is_noticed() {
 }
 
 fn policy(mode: SessionTimerMode) -> Policy {
-    Policy { session_timers: SessionTimers { mode, ..SessionTimers::default() } }
+    Policy { session_timers: SessionTimers { mode, ..SessionTimers::default() }, ..Policy::default() }
 }
 
 fn invited(lines: &str) -> (Bench, DialogId) {

@@ -354,7 +354,10 @@ impl Exchange {
             Event::Acknowledged { dialog, request } => {
                 self.on_dialog(now, dialog, |call, hands| call.acknowledged(hands, &request));
             }
-            Event::AckMissing { dialog } => self.on_dialog(now, dialog, Call::not_acknowledged),
+            Event::Pracked { .. } => {}
+            Event::PrackMissing { dialog } | Event::AckMissing { dialog } => {
+                self.on_dialog(now, dialog, Call::not_acknowledged)
+            }
             Event::Progress { dialog, response } => {
                 self.on_dialog(now, dialog, |call, hands| call.progressed(hands, &response));
             }
@@ -369,6 +372,9 @@ impl Exchange {
             }
             Event::Reinvited { dialog, request } | Event::Updated { dialog, request } => {
                 self.on_dialog(now, dialog, |call, hands| call.reinvited(hands, &request));
+            }
+            Event::EarlyOffer { dialog, id, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.offered_early(hands, id, &request));
             }
             Event::Refreshed { dialog, message } => {
                 self.on_dialog(now, dialog, |call, hands| call.refreshed(hands, &message));

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::{CSeq, RAck};
 
 /// Forks that are told apart; provisional responses of more are still told, but make no dialog.
 const MAX_FORKS: usize = 16;
@@ -18,12 +19,24 @@ const MAX_FORKS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Calling {
     client: ClientId,
-    forks: BTreeMap<String, Dialog>,
+    forks: BTreeMap<String, Fork>,
     end: End,
     owner: Waiting,
     /// When the owner stops waiting for any response at all.
     give_up: Option<Instant>,
     timer_b: Option<Duration>,
+}
+
+/// An early dialog, and what has come of it reliably (RFC 3262 §4).
+#[derive(Debug)]
+struct Fork {
+    dialog: Dialog,
+    /// RSeq of the latest reliable response.
+    rseq: Option<u32>,
+    /// RSeq of a reliable offer that the owner has not answered.
+    offer: Option<u32>,
+    /// Offer and answer of the INVITE have both been delivered.
+    is_agreed: bool,
 }
 
 /// Whether the call is still wanted.
@@ -49,7 +62,12 @@ impl Calling {
     }
 
     pub(super) fn fork(&mut self, tag: &str) -> Option<&mut Dialog> {
-        self.forks.get_mut(tag)
+        self.forks.get_mut(tag).map(|fork| &mut fork.dialog)
+    }
+
+    /// An offer may be made in the early dialog of that fork.
+    pub(super) fn is_agreed(&self, tag: &str) -> bool {
+        self.forks.get(tag).is_some_and(|fork| fork.is_agreed)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -57,8 +75,8 @@ impl Calling {
     }
 
     pub(super) fn lose_connection(&mut self, connection: ConnectionId) {
-        for dialog in self.forks.values_mut() {
-            dialog.lose_connection(connection);
+        for fork in self.forks.values_mut() {
+            fork.dialog.lose_connection(connection);
         }
     }
 
@@ -78,12 +96,13 @@ impl Calling {
     fn note_fork(&mut self, answer: &Answer) {
         let Ok(to) = answer.response.to() else { return };
         let Some(tag) = to.tag() else { return };
-        if let Some(dialog) = self.forks.get_mut(tag) {
-            dialog.confirm(&answer.response, answer.flow);
+        if let Some(fork) = self.forks.get_mut(tag) {
+            fork.dialog.confirm(&answer.response, answer.flow);
         } else if self.forks.len() < MAX_FORKS
             && let Some(dialog) = dialog_of(answer)
         {
-            self.forks.insert(tag.to_owned(), dialog);
+            let fork = Fork { dialog, rseq: None, offer: None, is_agreed: false };
+            self.forks.insert(tag.to_owned(), fork);
         }
     }
 }
@@ -136,9 +155,14 @@ impl Usage {
     fn progress(&mut self, now: Instant, core: &mut Core, answer: Answer) {
         let Stage::Calling(calling) = &mut self.stage else { return };
         calling.give_up = None;
-        if answer.status != StatusCode::TRYING {
+        if let Some(rseq) = rseq_of(&answer) {
+            if !self.reliable_progress(now, core, &answer, rseq) {
+                return;
+            }
+        } else if answer.status != StatusCode::TRYING {
             calling.note_fork(&answer);
         }
+        let Stage::Calling(calling) = &mut self.stage else { return };
         match &mut calling.end {
             End::Unwanted => core.tell(Event::Progress { dialog: self.id, response: answer.response }),
             End::Asked(headers) => {
@@ -150,10 +174,66 @@ impl Usage {
         }
     }
 
+    /// A reliable response: acknowledged in order, and once (RFC 3262 §4). Answers whether it is news.
+    fn reliable_progress(&mut self, now: Instant, core: &mut Core, answer: &Answer, rseq: u32) -> bool {
+        let Stage::Calling(calling) = &mut self.stage else { return false };
+        let tag = answer.response.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
+        let latest = calling.forks.get(&tag).and_then(|fork| fork.rseq);
+        // What comes again is acknowledged by its PRACK; what comes too early will come again.
+        if latest.is_some_and(|latest| Some(rseq) != latest.checked_add(1)) {
+            return false;
+        }
+        calling.note_fork(answer);
+        let Some(fork) = calling.forks.get_mut(&tag) else { return true };
+        fork.rseq = Some(rseq);
+        let has_body = !answer.response.body().is_empty();
+        if has_body && answer.sent.draft.body.is_none() && !fork.is_agreed {
+            fork.offer = Some(rseq);
+            return true;
+        }
+        fork.is_agreed |= has_body;
+        send_prack(
+            now,
+            core,
+            &mut self.authenticator,
+            self.id,
+            &mut fork.dialog,
+            (rseq, answer.sent.seq),
+            None,
+        );
+        true
+    }
+
+    /// Acknowledges a reliable response that offers, with the answer.
+    pub(crate) fn prack(&mut self, now: Instant, core: &mut Core, response: &Message, body: Option<Body>) {
+        let Stage::Calling(calling) = &mut self.stage else { return };
+        let tag = response.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
+        let seq = response.cseq().map_or(0, |cseq| cseq.number);
+        let Some(fork) = calling.forks.get_mut(&tag) else { return };
+        let rseq = response.rseq().ok().flatten();
+        let Some(rseq) = fork.offer.take_if(|offer| Some(*offer) == rseq) else { return };
+        fork.is_agreed = body.is_some();
+        self.description.clone_from(&body);
+        send_prack(now, core, &mut self.authenticator, self.id, &mut fork.dialog, (rseq, seq), body);
+    }
+
+    /// The answer to a PRACK means nothing to the call, but for a challenge.
+    pub(super) fn prack_answered(&mut self, now: Instant, core: &mut Core, answer: &Answer) {
+        let tag = answer.sent.draft.to.tag().unwrap_or_default();
+        let dialog = match &mut self.stage {
+            Stage::Calling(calling) => calling.fork(tag),
+            Stage::Confirmed(confirmed) => Some(&mut confirmed.dialog),
+            Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => None,
+        };
+        if let Some(dialog) = dialog.filter(|dialog| dialog.remote_tag() == tag) {
+            answer_challenge(now, core, &mut self.authenticator, dialog, answer);
+        }
+    }
+
     fn answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {
         let Stage::Calling(calling) = &mut self.stage else { return };
         let tag = answer.response.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
-        let early = calling.forks.remove(&tag).map(|mut dialog| {
+        let early = calling.forks.remove(&tag).map(|Fork { mut dialog, .. }| {
             dialog.confirm(&answer.response, answer.flow);
             dialog
         });
@@ -161,7 +241,9 @@ impl Usage {
         let is_wanted = matches!(calling.end, End::Unwanted);
         self.updates = answer.response.has_token(HeaderName::Allow, "UPDATE");
         self.timer.learn(now, &answer.response);
-        self.description.clone_from(&answer.sent.draft.body);
+        if answer.sent.draft.body.is_some() {
+            self.description.clone_from(&answer.sent.draft.body);
+        }
         let confirmed = Confirmed::of_caller(dialog, answer.client, answer.sent.clone());
         self.stage = Stage::Confirmed(confirmed);
         if is_wanted {
@@ -188,7 +270,7 @@ impl Usage {
             && answer.status == StatusCode::SESSION_INTERVAL_TOO_SMALL
             && self.timer.raise(&answer.response)
         {
-            let extensions = extensions(self.policy, &self.timer);
+            let extensions = invite_extensions(self.policy, &self.timer);
             let draft = Draft { extensions, ..(*answer.sent.draft).clone() };
             let attempt = Attempt::again(&answer, answer.sent.seq + 1, answer.sent.tries.clone());
             if let Some(client) = core.send(now, Arc::new(draft), attempt, Some(&mut self.authenticator)) {
@@ -230,6 +312,29 @@ impl Usage {
         calling.owner = Waiting::Told;
         calling.cancel(now, core, Headers::new());
     }
+}
+
+/// RSeq of a provisional response that is reliable.
+fn rseq_of(answer: &Answer) -> Option<u32> {
+    let is_reliable =
+        answer.status != StatusCode::TRYING && answer.response.has_token(HeaderName::Require, "100rel");
+    answer.response.rseq().ok().flatten().filter(|_| is_reliable)
+}
+
+fn send_prack(
+    now: Instant,
+    core: &mut Core,
+    authenticator: &mut Authenticator,
+    id: DialogId,
+    dialog: &mut Dialog,
+    (rseq, invite): (u32, u32),
+    body: Option<Body>,
+) {
+    let rack = RAck { rseq, cseq: CSeq { number: invite, method: Method::Invite } };
+    let extensions = vec![(HeaderName::RAck, rack.to_string())];
+    let draft = Draft { extensions, body, ..Draft::within(dialog, Method::Prack) };
+    // Without a listener for its way nothing can be done: they will give up.
+    let _ = send_within(now, core, authenticator, dialog, draft, Purpose::Prack(id));
 }
 
 /// The dialog that a response to our INVITE makes.

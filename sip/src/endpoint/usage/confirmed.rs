@@ -23,6 +23,8 @@ pub(crate) struct Confirmed {
     pub(super) next_offer: Option<Offer>,
     /// The owner wants to hang up, but the first ACK has not come.
     pub(super) hang_up: Option<Headers>,
+    /// RSeq and CSeq of a reliable provisional response that our 2xx has overtaken.
+    pub(super) late_prack: Option<(u32, u32)>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Confirmed {
             exchange: Exchange::Idle,
             next_offer: None,
             hang_up: None,
+            late_prack: None,
         }
     }
 
@@ -67,6 +70,7 @@ impl Confirmed {
             exchange: Exchange::Idle,
             next_offer: None,
             hang_up: None,
+            late_prack: None,
         }
     }
 
@@ -121,7 +125,7 @@ impl Usage {
     pub(crate) fn acknowledge(&mut self, now: Instant, core: &mut Core, body: Option<Body>) {
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
         if let Some(AckDue { client, sent }) = confirmed.ack_due.take() {
-            if sent.draft.body.is_none() {
+            if sent.draft.body.is_none() && body.is_some() {
                 self.description.clone_from(&body);
             }
             core.acknowledge(client, &sent, &confirmed.dialog, body);

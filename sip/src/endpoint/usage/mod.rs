@@ -26,7 +26,7 @@ use super::clients::{ClientId, Purpose};
 use super::core::Core;
 use super::draft::{Body, Draft, Headers, Sent};
 use super::event::{DialogId, Event, Failure, Refusal, RequestId};
-use super::policy::Policy;
+use super::policy::{Policy, ReliableProvisionals};
 use super::reply::{Reply, StatusLine};
 use super::sending::{Answer, Attempt};
 use super::servers::ServerId;
@@ -40,7 +40,8 @@ use confirmed::{AckDue, Confirmed, Unacknowledged};
 use leaving::Leaving;
 use offers::Offer;
 use refreshing::Refresh;
-pub(crate) use refreshing::extensions;
+use refreshing::extensions;
+pub(crate) use refreshing::invite_extensions;
 pub(crate) use ringing::Ringing;
 
 /// Requests of one dialog that the owner may leave open at a time; one more is answered 500 with `Retry-After`.
@@ -171,9 +172,14 @@ impl Usage {
         match answer.purpose {
             Purpose::Invite(_) => self.invite_answered(now, core, answer),
             Purpose::Reinvite(_) => self.reinvite_answered(now, core, answer),
-            Purpose::Bye(_) | Purpose::Refer(_) | Purpose::Info(_) | Purpose::Update(_)
+            Purpose::Bye(_)
+            | Purpose::Refer(_)
+            | Purpose::Info(_)
+            | Purpose::Update(_)
+            | Purpose::Prack(_)
                 if answer.status.is_provisional() => {}
             Purpose::Update(_) => self.update_answered(now, core, answer),
+            Purpose::Prack(_) => self.prack_answered(now, core, &answer),
             Purpose::Bye(_) => self.bye_answered(now, core, answer),
             Purpose::Refer(_) => self.refer_answered(now, core, answer),
             Purpose::Info(_) => self.info_answered(now, core, answer),
@@ -198,7 +204,11 @@ impl Usage {
             Purpose::Bye(_) => self.bye_failed(now, core, sent, failure),
             Purpose::Refer(_) => self.refer_failed(now, core, sent, failure),
             Purpose::Info(_) => core.tell(Event::InfoFailed { dialog: self.id, failure }),
-            Purpose::Notify(_) | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
+            Purpose::Notify(_)
+            | Purpose::Prack(_)
+            | Purpose::Request(_)
+            | Purpose::Cancel
+            | Purpose::StrayBye => {}
         }
     }
 
@@ -271,9 +281,9 @@ impl Usage {
                 self.give_out(now, core, incoming, |dialog, id, request| Event::Info { dialog, id, request })
             }
             Method::Extension(_) => Some(Reply::new(StatusCode::NOT_IMPLEMENTED)),
+            Method::Prack => self.prack_received(now, core, incoming),
             Method::Ack
             | Method::Cancel
-            | Method::Prack
             | Method::Register
             | Method::Subscribe
             | Method::Message
@@ -359,11 +369,51 @@ impl Usage {
         None
     }
 
+    /// Leaves an offer that comes before the call is answered to the owner.
+    fn give_out_offer(&mut self, now: Instant, core: &mut Core, incoming: &Incoming) {
+        let told = self.give_out(now, core, incoming, |dialog, id, request| Event::EarlyOffer {
+            dialog,
+            id,
+            request,
+        });
+        if let Some(refusal) = told {
+            core.finish(now, incoming.server, refusal);
+        }
+    }
+
+    /// The owner's answer to such an offer.
+    pub(crate) fn answer_early_offer(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        server: ServerId,
+        reply: Reply,
+    ) {
+        let Some(request) = core.servers.get(server).map(|entry| entry.request.clone()) else { return };
+        if !reply.status().is_success() || request.method() != Some(Method::Update) {
+            return core.finish(now, server, reply);
+        }
+        if let Some(body) = reply.body_ref() {
+            self.description = Some(body.clone());
+        }
+        core.finish(now, server, reply.contact(self.contact.clone()).policy(self.policy));
+        let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
+        let dialog = match &mut self.stage {
+            Stage::Calling(calling) => calling.fork(&tag),
+            Stage::Ringing(_) | Stage::Confirmed(_) | Stage::Leaving(_) | Stage::Gone => {
+                self.stage.dialog_mut()
+            }
+        };
+        if let Some(dialog) = dialog {
+            dialog.refresh_target(&request);
+        }
+    }
+
     /// The connection is gone; what is still to be sent opens another one.
     pub(crate) fn lose_connection(&mut self, connection: ConnectionId) {
         match &mut self.stage {
             Stage::Calling(calling) => calling.lose_connection(connection),
-            Stage::Ringing(ringing) => ringing.dialog.lose_connection(connection),
+            Stage::Ringing(ringing) => ringing.lose_connection(connection),
             Stage::Confirmed(confirmed) => confirmed.lose_connection(connection),
             Stage::Leaving(leaving) => leaving.dialog.lose_connection(connection),
             Stage::Gone => {}

@@ -278,9 +278,8 @@ impl Usage {
         }
         let confirmed = match &mut self.stage {
             Stage::Confirmed(confirmed) => confirmed,
-            // The first offer has no answer yet, for want of reliable provisional responses.
-            Stage::Calling(_) => return Some(Reply::new(StatusCode::REQUEST_PENDING)),
-            Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => return Some(later(core)),
+            Stage::Calling(_) | Stage::Ringing(_) => return self.early_update_received(now, core, incoming),
+            Stage::Leaving(_) | Stage::Gone => return Some(later(core)),
         };
         if let Some(reply) = confirmed.refuse_offer(core) {
             return Some(reply);
@@ -288,6 +287,31 @@ impl Usage {
         confirmed.exchange = Exchange::Theirs { server: *server, request: request.clone() };
         core.await_owner(now, *server);
         core.tell(Event::Updated { dialog: self.id, request: (**request).clone() });
+        None
+    }
+
+    /// UPDATE with an offer before the call is answered: possible once offer and answer of the INVITE have been delivered
+    /// reliably.
+    fn early_update_received(&mut self, now: Instant, core: &mut Core, incoming: &Incoming) -> Option<Reply> {
+        let tag = incoming.request.from().ok().and_then(|from| from.tag().map(str::to_owned));
+        let objection = match &self.stage {
+            Stage::Calling(calling) if calling.is_agreed(&tag.unwrap_or_default()) => None,
+            Stage::Calling(_) => Some(Reply::new(StatusCode::REQUEST_PENDING)),
+            Stage::Ringing(ringing) => ringing.refuse_offer(core),
+            Stage::Confirmed(_) | Stage::Leaving(_) | Stage::Gone => Some(later(core)),
+        };
+        let is_open = |id: &ServerId| {
+            core.servers
+                .get(*id)
+                .is_some_and(|entry| entry.automaton.is_pending() && is_early_offer(&entry.request))
+        };
+        if objection.is_some() {
+            return objection;
+        }
+        if self.open.iter().any(is_open) {
+            return Some(later(core).warning("an offer has no answer yet"));
+        }
+        self.give_out_offer(now, core, incoming);
         None
     }
 
@@ -400,4 +424,9 @@ impl Confirmed {
         let is_open = self.ack_due.is_some() || self.successes.values().any(|waiting| waiting.offers);
         is_open.then(|| Reply::new(StatusCode::REQUEST_PENDING))
     }
+}
+
+/// A request that may offer before the call is answered.
+fn is_early_offer(request: &Message) -> bool {
+    matches!(request.method(), Some(Method::Update | Method::Prack))
 }

@@ -27,6 +27,15 @@ pub(crate) fn extensions(policy: Policy, timer: &SessionTimer) -> Lines {
     lines
 }
 
+/// [`extensions`] of the INVITE that begins the dialog.
+pub(crate) fn invite_extensions(policy: Policy, timer: &SessionTimer) -> Lines {
+    let mut lines = extensions(policy, timer);
+    if policy.reliable_provisionals == ReliableProvisionals::Required {
+        lines.push((HeaderName::Require, "100rel".to_owned()));
+    }
+    lines
+}
+
 impl Usage {
     /// The owner says what an INVITE of theirs may use.
     pub(crate) fn set_policy(
