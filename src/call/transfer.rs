@@ -12,6 +12,7 @@ use std::time::Instant;
 use super::command::{CommandError, OnFailure, TransferCall, TransferStyle, TransferTarget};
 use super::engine::{EngineEvent, TransferState, TransferStep};
 use super::event::{EndReason, EventKind};
+use super::inbound::reason_header;
 use super::number;
 use super::one::{Call, Farewell, Hands, State};
 use super::record::Layer;
@@ -93,6 +94,28 @@ impl Call {
         }
     }
 
+    /// The far end asks us to call somebody (REFER). That takes a second leg, which this edge does not have: the answer
+    /// says so, and the call goes on.
+    pub(super) fn asked_to_transfer(
+        &mut self,
+        hands: &mut Hands<'_>,
+        id: sip::RequestId,
+        request: &sip::Message,
+    ) {
+        const WHY: &str = "this edge does not place calls for others";
+        let scheme = request.refer_to().ok().flatten().map(|to| to.uri().scheme());
+        let status = match scheme {
+            Some(sip::Scheme::Sip | sip::Scheme::Sips | sip::Scheme::Tel) => sip::StatusCode::DECLINE,
+            Some(sip::Scheme::Other) | None => sip::StatusCode::UNSUPPORTED_URI_SCHEME,
+        };
+        let headers: sip::Headers = vec![
+            ("Reason".into(), reason_header(status, WHY)),
+            ("Warning".into(), format!("399 {} \"{WHY}\"", hands.settings.sip_host)),
+        ];
+        hands.endpoint.respond(hands.now, id, status, headers, None);
+        self.milestone(hands, Layer::Signalling, "transfer asked by the far end", Some("refused".to_owned()));
+    }
+
     fn may_transfer(&self) -> Result<(), CommandError> {
         match self.state {
             State::Talking { .. } if self.transfer.is_none() => Ok(()),
@@ -142,7 +165,8 @@ impl Call {
                 let raw = telling::raw_code("transfer.timeout", &failure.to_string());
                 ("transfer.timeout", None, raw)
             }
-            sip::Refusal::Overtaken => {
+            // REFER is sent without asking what they have; it is only told of UPDATE.
+            sip::Refusal::Overtaken | sip::Refusal::Unsupported => {
                 let raw = telling::raw_code("transfer.overtaken", "the dialog had other business first");
                 ("transfer.overtaken", None, raw)
             }

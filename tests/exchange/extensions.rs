@@ -109,6 +109,31 @@ fn a_far_end_that_hears_no_ringing_ends_with_504() {
     assert_eq!(line.last().edge.end_reason, Some(EndReason::NotAcknowledged));
 }
 
+#[test]
+fn a_far_end_that_asks_to_be_transferred_is_told_why_not_and_the_call_goes_on() {
+    for (target, status) in [
+        ("sip:human@example.com", StatusCode::DECLINE),
+        ("tel:+15550199", StatusCode::DECLINE),
+        ("http://example.com/", StatusCode::UNSUPPORTED_URI_SCHEME),
+    ] {
+        let mut line = Line::new();
+        let dialog = line.talk();
+        let target = sip::NameAddr::new(sip::Uri::parse(target).unwrap());
+        line.far.refer(line.now, dialog, &target, Vec::new());
+        line.settle();
+
+        let refused = line.heard.iter().find_map(|event| match event {
+            Event::ReferRefused { refusal: sip::Refusal::Response(response), .. } => Some(response.clone()),
+            _ => None,
+        });
+        let refused = refused.unwrap();
+        assert_eq!(refused.status(), Some(status));
+        assert!(refused.header(HeaderName::Reason).unwrap().text().contains("does not place calls"));
+        assert_eq!(refused.warnings().next().unwrap().unwrap().code, 399);
+        assert_eq!(line.last().kind, EventKind::Answered);
+    }
+}
+
 fn placed(line: &mut Line) -> sip::DialogId {
     line.place(CALL, None);
     line.open_port();

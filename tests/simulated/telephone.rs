@@ -159,6 +159,8 @@ pub(crate) fn react(
         | Event::InfoFailed { .. }
         | Event::Refreshed { .. }
         | Event::SessionExpired { .. }
+        | Event::UpdateAnswered { .. }
+        | Event::UpdateRefused { .. }
         | Event::Pracked { .. }
         | Event::PrackMissing { .. }
         | Event::RequestAnswered { .. }

@@ -34,6 +34,8 @@ pub enum Refusal {
     Response(Message),
     /// There was none.
     Failed(Failure),
+    /// They do not have the method (their Allow).
+    Unsupported,
     /// It was never sent, or not sent again: the other side's offer, a newer one of ours, or the end of the dialog came
     /// first. Ask again if it is still wanted.
     Overtaken,
@@ -160,6 +162,20 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
+    /// The 2xx to our UPDATE.
+    UpdateAnswered {
+        /// Which dialog.
+        dialog: DialogId,
+        /// The response.
+        response: Message,
+    },
+    /// Our UPDATE came to nothing; what was agreed before still holds.
+    UpdateRefused {
+        /// Which dialog.
+        dialog: DialogId,
+        /// Why.
+        refusal: Refusal,
+    },
     /// The session timer was refreshed (RFC 4028): by our request, whose 2xx this is, or by their UPDATE without body. The
     /// body of a 2xx is the answer to our latest description, offered again; it is acknowledged.
     Refreshed {
@@ -180,7 +196,7 @@ pub enum Event {
         /// The BYE.
         request: Message,
     },
-    /// REFER came; answer with `respond`.
+    /// REFER came. Take it up with `accept_refer` and tell how it goes with `refer_progress`, or refuse it with `respond`.
     Referred {
         /// Which dialog.
         dialog: DialogId,

@@ -336,6 +336,36 @@ impl Endpoint {
         self.with(dialog, |usage, core| usage.reinvite(now, core, headers, body));
     }
 
+    /// Offers a change of the session by UPDATE (RFC 3311): in a running call, and before the answer once an offer and its
+    /// answer have been delivered reliably, of several forks in the one that was heard last. One
+    /// [`Event::UpdateAnswered`] or [`Event::UpdateRefused`] follows unless the dialog ends first. Otherwise it is as with
+    /// [`Self::reinvite`], but before the answer a glare is the owner's to repeat.
+    pub fn update(&mut self, now: Instant, dialog: DialogId, headers: Headers, body: Body) {
+        self.with(dialog, |usage, core| usage.update(now, core, headers, body));
+    }
+
+    /// Takes a REFER up: 202, and a first NOTIFY that says "100 Trying" unless they want none (`Refer-Sub: false`,
+    /// RFC 4488).
+    pub fn accept_refer(&mut self, now: Instant, id: RequestId) {
+        let server = ServerId(id.0);
+        if let Some(dialog) = self.core.servers.get(server).and_then(|entry| entry.dialog) {
+            self.with(dialog, |usage, core| usage.accept_refer(now, core, server));
+        }
+    }
+
+    /// Tells them how the call goes that they have asked for. A final status is the last one told. Without it for
+    /// three minutes, or half a minute after the end of this call, they are told that no more will come.
+    pub fn refer_progress(
+        &mut self,
+        now: Instant,
+        dialog: DialogId,
+        id: RequestId,
+        status: impl Into<StatusLine>,
+    ) {
+        let line = status.into();
+        self.with(dialog, |usage, core| usage.refer_progress(now, core, id, line));
+    }
+
     /// Asks the other side to call `refer_to` (RFC 3515): [`Event::ReferAccepted`] or [`Event::ReferRefused`] follows,
     /// then [`Event::ReferProgress`] as they send it. Referred-By is our Contact unless `headers` has one.
     pub fn refer(&mut self, now: Instant, dialog: DialogId, refer_to: &NameAddr, headers: Headers) {

@@ -1,5 +1,6 @@
 //! Responses of ours: RFC 3261 §8.2.6.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 
@@ -26,6 +27,14 @@ impl StatusLine {
     /// A code with a phrase of its own. Control characters in it are left out.
     pub fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Self { status, reason: Some(reason.into()) }
+    }
+}
+
+impl fmt::Display for StatusLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.status)?;
+        let reason = self.reason.as_deref().unwrap_or(self.status.reason_phrase());
+        reason.chars().filter(|c| !c.is_control()).try_for_each(|c| write!(f, "{c}"))
     }
 }
 

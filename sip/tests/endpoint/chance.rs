@@ -212,6 +212,8 @@ impl Run {
             | Event::InfoFailed { dialog, .. }
             | Event::Refreshed { dialog, .. }
             | Event::SessionExpired { dialog }
+            | Event::UpdateAnswered { dialog, .. }
+            | Event::UpdateRefused { dialog, .. }
             | Event::Pracked { dialog, .. }
             | Event::PrackMissing { dialog }
             | Event::EarlyOffer { dialog, .. }

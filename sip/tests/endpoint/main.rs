@@ -23,6 +23,10 @@ mod refusals;
 #[cfg(test)]
 mod reliable;
 #[cfg(test)]
+mod served;
+#[cfg(test)]
 mod session_timers;
 #[cfg(test)]
 mod transfers;
+#[cfg(test)]
+mod updates;

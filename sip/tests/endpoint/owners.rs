@@ -173,6 +173,8 @@ pub(crate) fn dialog(event: &Event) -> DialogId {
         | Event::InfoFailed { dialog, .. }
         | Event::Refreshed { dialog, .. }
         | Event::SessionExpired { dialog }
+        | Event::UpdateAnswered { dialog, .. }
+        | Event::UpdateRefused { dialog, .. }
         | Event::Pracked { dialog, .. }
         | Event::PrackMissing { dialog }
         | Event::EarlyOffer { dialog, .. }
@@ -203,12 +205,14 @@ pub(crate) fn message(event: &Event) -> &Message {
         Event::Progress { response, .. }
         | Event::Answered { response, .. }
         | Event::Refused { response, .. }
+        | Event::UpdateAnswered { response, .. }
         | Event::ReinviteAnswered { response, .. }
         | Event::ReferAccepted { response, .. }
         | Event::InfoAnswered { response, .. }
         | Event::RequestAnswered { response, .. } => response,
         Event::Expired { .. }
         | Event::SessionExpired { .. }
+        | Event::UpdateRefused { .. }
         | Event::PrackMissing { .. }
         | Event::AckMissing { .. }
         | Event::Failed { .. }

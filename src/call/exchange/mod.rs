@@ -399,8 +399,11 @@ impl Exchange {
                 self.on_dialog(now, dialog, |call, _| call.dialog_gone());
                 self.dialogs.remove(&dialog);
             }
-            // Being handed over by the far end comes with bridged legs.
-            Event::Referred { id, .. } => self.respond(now, id, sip::StatusCode::DECLINE),
+            Event::Referred { dialog, id, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.asked_to_transfer(hands, id, &request));
+                // Nobody's, or a call that is over: the first answer stands.
+                self.respond(now, id, sip::StatusCode::DECLINE);
+            }
             // RFC 6665 §4.1.3: a package that we have not subscribed to.
             Event::Notified { id, .. } => self.respond(now, id, sip::StatusCode::BAD_EVENT),
             // RFC 6086: no package is ours; DTMF comes as telephone-event.
@@ -425,6 +428,8 @@ impl Exchange {
             Event::ReinviteCancelled { .. }
             | Event::ReinviteAnswered { .. }
             | Event::ReinviteRefused { .. }
+            | Event::UpdateAnswered { .. }
+            | Event::UpdateRefused { .. }
             | Event::InfoAnswered { .. }
             | Event::InfoFailed { .. } => {}
         }

@@ -20,6 +20,8 @@ const MAX_FORKS: usize = 16;
 pub(crate) struct Calling {
     client: ClientId,
     forks: BTreeMap<String, Fork>,
+    /// The fork in which offer and answer were delivered last.
+    latest: Option<String>,
     end: End,
     owner: Waiting,
     /// When the owner stops waiting for any response at all.
@@ -58,11 +60,25 @@ enum Waiting {
 impl Calling {
     pub(crate) fn new(now: Instant, client: ClientId, timer_b: Option<Duration>) -> Self {
         let give_up = timer_b.map(|span| now + span);
-        Self { client, forks: BTreeMap::new(), end: End::Unwanted, owner: Waiting::Yes, give_up, timer_b }
+        Self {
+            client,
+            forks: BTreeMap::new(),
+            latest: None,
+            end: End::Unwanted,
+            owner: Waiting::Yes,
+            give_up,
+            timer_b,
+        }
     }
 
     pub(super) fn fork(&mut self, tag: &str) -> Option<&mut Dialog> {
         self.forks.get_mut(tag).map(|fork| &mut fork.dialog)
+    }
+
+    /// The fork with which something has been agreed on, the one heard last of several.
+    pub(super) fn agreed_fork(&mut self) -> Option<&mut Dialog> {
+        let latest = self.latest.as_ref()?;
+        self.forks.get_mut(latest).filter(|fork| fork.is_agreed).map(|fork| &mut fork.dialog)
     }
 
     /// An offer may be made in the early dialog of that fork.
@@ -186,12 +202,16 @@ impl Usage {
         calling.note_fork(answer);
         let Some(fork) = calling.forks.get_mut(&tag) else { return true };
         fork.rseq = Some(rseq);
+        self.updates |= answer.response.has_token(HeaderName::Allow, "UPDATE");
         let has_body = !answer.response.body().is_empty();
         if has_body && answer.sent.draft.body.is_none() && !fork.is_agreed {
             fork.offer = Some(rseq);
             return true;
         }
         fork.is_agreed |= has_body;
+        if fork.is_agreed {
+            calling.latest = Some(tag);
+        }
         send_prack(
             now,
             core,
@@ -213,6 +233,9 @@ impl Usage {
         let rseq = response.rseq().ok().flatten();
         let Some(rseq) = fork.offer.take_if(|offer| Some(*offer) == rseq) else { return };
         fork.is_agreed = body.is_some();
+        if fork.is_agreed {
+            calling.latest = Some(tag);
+        }
         self.description.clone_from(&body);
         send_prack(now, core, &mut self.authenticator, self.id, &mut fork.dialog, (rseq, seq), body);
     }

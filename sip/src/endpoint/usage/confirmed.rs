@@ -269,12 +269,6 @@ impl Usage {
         Reply::new(StatusCode::OK)
     }
 
-    pub(super) fn notify_answered(&mut self, now: Instant, core: &mut Core, answer: &Answer) {
-        if let Some(dialog) = self.stage.dialog_mut() {
-            answer_challenge(now, core, &mut self.authenticator, dialog, answer);
-        }
-    }
-
     pub(super) fn info_answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {
         if let Some(dialog) = self.stage.dialog_mut()
             && answer_challenge(now, core, &mut self.authenticator, dialog, &answer).is_some()

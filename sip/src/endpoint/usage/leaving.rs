@@ -36,6 +36,7 @@ impl Usage {
     pub(super) fn leave(&mut self, now: Instant, core: &mut Core, bye: Option<u32>) {
         self.close_exchange(now, core);
         self.close_open(now, core);
+        self.hurry_served(now, core);
         let Stage::Confirmed(Confirmed { dialog, ack_due, .. }) = &mut self.stage else { return };
         if let Some(AckDue { client, sent }) = ack_due.take() {
             core.acknowledge(client, &sent, dialog, None);
@@ -49,6 +50,7 @@ impl Usage {
     pub(super) fn leave_if_done(&mut self, now: Instant, core: &mut Core) {
         if let Stage::Leaving(Leaving { bye: None, until, .. }) = &self.stage
             && (until.is_none() || self.referrals.is_empty())
+            && self.served.is_empty()
         {
             self.vanish(now, core);
         }
@@ -59,8 +61,8 @@ impl Usage {
             && until.is_some_and(|at| at <= now)
         {
             *until = None;
-            self.leave_if_done(now, core);
         }
+        self.leave_if_done(now, core);
     }
 
     pub(super) fn bye_answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {

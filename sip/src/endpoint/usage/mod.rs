@@ -17,6 +17,7 @@ mod leaving;
 mod offers;
 mod refreshing;
 mod ringing;
+mod serving;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,11 +39,12 @@ use crate::{HeaderName, Message, Method, NameAddr, StatusCode};
 pub(crate) use calling::{Calling, dialog_of};
 use confirmed::{AckDue, Confirmed, Unacknowledged};
 use leaving::Leaving;
-use offers::Offer;
+use offers::{EarlyUpdate, Offer};
 use refreshing::Refresh;
 use refreshing::extensions;
 pub(crate) use refreshing::invite_extensions;
 pub(crate) use ringing::Ringing;
+use serving::Served;
 
 /// Requests of one dialog that the owner may leave open at a time; one more is answered 500 with `Retry-After`.
 const MAX_OPEN: usize = 16;
@@ -63,7 +65,12 @@ pub(crate) struct Usage {
     updates: bool,
     /// Our session description that was agreed on last: what a refresh by re-INVITE repeats.
     description: Option<Body>,
+    /// An UPDATE of ours that was sent before the answer.
+    early_update: Option<EarlyUpdate>,
     referrals: Referrals,
+    /// Their REFERs that the owner has taken up.
+    served: Vec<Served>,
+    has_served: bool,
     /// Received requests that wait for the owner.
     open: Vec<ServerId>,
     stage: Stage,
@@ -133,7 +140,10 @@ impl Usage {
             refresh: Refresh::Idle,
             updates: false,
             description: None,
+            early_update: None,
             referrals: Referrals::default(),
+            served: Vec::new(),
+            has_served: false,
             open: Vec::new(),
             stage,
         }
@@ -149,13 +159,16 @@ impl Usage {
         match &self.stage {
             Stage::Calling(calling) => calling.poll_timeout(),
             Stage::Ringing(ringing) => ringing.poll_timeout(),
-            Stage::Confirmed(confirmed) => earlier(confirmed.poll_timeout(), self.timer_timeout()),
-            Stage::Leaving(leaving) => leaving.poll_timeout(),
+            Stage::Confirmed(confirmed) => {
+                earlier(self.served_timeout(), earlier(confirmed.poll_timeout(), self.timer_timeout()))
+            }
+            Stage::Leaving(leaving) => earlier(self.served_timeout(), leaving.poll_timeout()),
             Stage::Gone => None,
         }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, core: &mut Core) {
+        self.watch_served(now, core);
         match &self.stage {
             Stage::Calling(_) => self.calling_timeout(now, core),
             Stage::Ringing(_) => self.ringing_timeout(now, core),
@@ -204,11 +217,8 @@ impl Usage {
             Purpose::Bye(_) => self.bye_failed(now, core, sent, failure),
             Purpose::Refer(_) => self.refer_failed(now, core, sent, failure),
             Purpose::Info(_) => core.tell(Event::InfoFailed { dialog: self.id, failure }),
-            Purpose::Notify(_)
-            | Purpose::Prack(_)
-            | Purpose::Request(_)
-            | Purpose::Cancel
-            | Purpose::StrayBye => {}
+            Purpose::Notify(_) => self.notify_failed(now, core, sent, failure),
+            Purpose::Prack(_) | Purpose::Request(_) | Purpose::Cancel | Purpose::StrayBye => {}
         }
     }
 
@@ -272,6 +282,9 @@ impl Usage {
                 id,
                 request,
             }),
+            Method::Refer if !matches!(request.refer_to(), Ok(Some(_))) || has_several_targets(request) => {
+                Some(Reply::new(StatusCode::BAD_REQUEST).warning("Refer-To is missing or malformed"))
+            }
             Method::Refer => self.give_out(now, core, incoming, |dialog, id, request| Event::Referred {
                 dialog,
                 id,
@@ -501,4 +514,9 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// RFC 3515 §2.4.2: exactly one Refer-To.
+fn has_several_targets(request: &Message) -> bool {
+    request.headers(HeaderName::ReferTo).count() > 1
 }

@@ -30,6 +30,8 @@ pub(crate) struct Offer {
 enum Wish {
     /// The owner hears what becomes of it.
     Owner,
+    /// The owner's too, but by UPDATE.
+    OwnerByUpdate,
     /// The session timer's: what holds is offered again.
     Timer,
 }
@@ -39,6 +41,13 @@ impl Offer {
     pub(super) fn refresh(body: Body) -> Self {
         Self { wish: Wish::Timer, headers: Headers::new(), body: Some(body), not_before: None, glares: 0 }
     }
+}
+
+/// An UPDATE of ours that was sent before the answer.
+#[derive(Debug)]
+pub(super) struct EarlyUpdate {
+    client: ClientId,
+    body: Body,
 }
 
 /// The exchange under way.
@@ -80,21 +89,98 @@ impl Usage {
 
     /// Sends a re-INVITE as soon as that is allowed. An older one that still waits is given up for it.
     pub(crate) fn reinvite(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Option<Body>) {
-        let offer = Offer { wish: Wish::Owner, headers, body, not_before: None, glares: 0 };
+        self.queue_offer(now, core, Offer { wish: Wish::Owner, headers, body, not_before: None, glares: 0 });
+    }
+
+    /// Sends an UPDATE with an offer as soon as that is allowed.
+    pub(crate) fn update(&mut self, now: Instant, core: &mut Core, headers: Headers, body: Body) {
+        if !self.updates {
+            return self.offer_failed(now, core, Wish::OwnerByUpdate, Refusal::Unsupported);
+        }
+        let purpose = Purpose::Update(self.id);
+        let early = match &mut self.stage {
+            Stage::Calling(calling) => calling.agreed_fork(),
+            Stage::Ringing(ringing) => ringing.agreed_dialog(),
+            Stage::Confirmed(_) | Stage::Leaving(_) | Stage::Gone => {
+                let wish = Wish::OwnerByUpdate;
+                let offer = Offer { wish, headers, body: Some(body), not_before: None, glares: 0 };
+                return self.queue_offer(now, core, offer);
+            }
+        };
+        let (Some(dialog), None) = (early, &self.early_update) else {
+            return self.offer_failed(now, core, Wish::OwnerByUpdate, Refusal::Overtaken);
+        };
+        let extensions = extensions(self.policy, &self.timer);
+        let (contact, sent_body) = (Some(self.contact.clone()), Some(body.clone()));
+        let draft =
+            Draft { contact, extensions, headers, body: sent_body, ..Draft::within(dialog, Method::Update) };
+        match send_within(now, core, &mut self.authenticator, dialog, draft, purpose) {
+            Some((client, _)) => self.early_update = Some(EarlyUpdate { client, body }),
+            None => {
+                let refusal = Refusal::Failed(Failure::Transport);
+                self.offer_failed(now, core, Wish::OwnerByUpdate, refusal);
+            }
+        }
+    }
+
+    /// The final response to an UPDATE that was sent before the answer. Answers whether it was one.
+    pub(super) fn early_update_answered(&mut self, now: Instant, core: &mut Core, answer: &Answer) -> bool {
+        let Some(update) = self.early_update.take_if(|update| update.client == answer.client) else {
+            return false;
+        };
+        let tag = answer.sent.draft.to.tag().unwrap_or_default();
+        let dialog = match &mut self.stage {
+            Stage::Calling(calling) => calling.fork(tag),
+            Stage::Ringing(ringing) => Some(&mut ringing.dialog),
+            Stage::Confirmed(confirmed) => Some(&mut confirmed.dialog),
+            Stage::Leaving(_) | Stage::Gone => None,
+        };
+        let Some(dialog) = dialog.filter(|dialog| dialog.remote_tag() == tag) else { return true };
+        if let Some((client, _)) = answer_challenge(now, core, &mut self.authenticator, dialog, answer) {
+            self.early_update = Some(EarlyUpdate { client, ..update });
+        } else if answer.status.is_success() {
+            dialog.refresh_target(&answer.response);
+            self.description = Some(update.body);
+            core.tell(Event::UpdateAnswered { dialog: self.id, response: answer.response.clone() });
+        } else {
+            let refusal = Refusal::Response(answer.response.clone());
+            self.offer_failed(now, core, Wish::OwnerByUpdate, refusal);
+        }
+        true
+    }
+
+    /// Such an UPDATE has no final response.
+    pub(super) fn early_update_failed(
+        &mut self,
+        now: Instant,
+        core: &mut Core,
+        sent: &Sent,
+        failure: Failure,
+    ) {
+        let is_it =
+            self.early_update.as_ref().is_some_and(|update| sent.draft.body.as_ref() == Some(&update.body));
+        if is_it {
+            self.early_update = None;
+            self.offer_failed(now, core, Wish::OwnerByUpdate, Refusal::Failed(failure));
+        }
+    }
+
+    fn queue_offer(&mut self, now: Instant, core: &mut Core, offer: Offer) {
+        let wish = offer.wish;
         let overtaken = match &mut self.stage {
             Stage::Confirmed(Confirmed { next_offer, hang_up: None, .. }) => {
                 let older = next_offer.replace(offer);
                 if let (Some(older), Some(newer)) = (&older, next_offer) {
                     newer.not_before = older.not_before;
                 }
-                older.is_some_and(|older| older.wish == Wish::Owner)
+                older.map(|older| older.wish)
             }
             Stage::Confirmed(_) | Stage::Calling(_) | Stage::Ringing(_) | Stage::Leaving(_) | Stage::Gone => {
-                true
+                Some(wish)
             }
         };
-        if overtaken {
-            core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Overtaken });
+        if let Some(overtaken) = overtaken {
+            self.offer_failed(now, core, overtaken, Refusal::Overtaken);
         }
         self.start_offer(now, core);
     }
@@ -112,14 +198,21 @@ impl Usage {
             return;
         }
         let Some(offer) = confirmed.next_offer.take() else { return };
+        let (method, purpose) = match offer.wish {
+            Wish::Owner | Wish::Timer => (Method::Invite, Purpose::Reinvite(self.id)),
+            Wish::OwnerByUpdate => (Method::Update, Purpose::Update(self.id)),
+        };
         let dialog = &mut confirmed.dialog;
         let (contact, headers) = (Some(self.contact.clone()), offer.headers.clone());
         let (extensions, body) = (extensions(self.policy, &self.timer), offer.body.clone());
-        let draft = Draft { contact, extensions, headers, body, ..Draft::within(dialog, Method::Invite) };
-        let purpose = Purpose::Reinvite(self.id);
+        let draft = Draft { contact, extensions, headers, body, ..Draft::within(dialog, method) };
         match send_within(now, core, &mut self.authenticator, dialog, draft, purpose) {
             Some((client, seq)) => {
-                let take_back = Some(now + core.config.timers.give_up());
+                let take_back = match offer.wish {
+                    Wish::Owner | Wish::Timer => Some(now + core.config.timers.give_up()),
+                    // No CANCEL takes an UPDATE back; its transaction ends by itself.
+                    Wish::OwnerByUpdate => None,
+                };
                 confirmed.exchange = Exchange::Ours { sent: Reinvite { client, seq, take_back }, offer };
             }
             None => {
@@ -133,6 +226,7 @@ impl Usage {
     fn offer_failed(&mut self, now: Instant, core: &mut Core, wish: Wish, refusal: Refusal) {
         match wish {
             Wish::Owner => core.tell(Event::ReinviteRefused { dialog: self.id, refusal }),
+            Wish::OwnerByUpdate => core.tell(Event::UpdateRefused { dialog: self.id, refusal }),
             Wish::Timer => self.timer.try_again(now),
         }
     }
@@ -148,7 +242,8 @@ impl Usage {
         }
         let dialog = &mut confirmed.dialog;
         if let Some((client, seq)) = answer_challenge(now, core, &mut self.authenticator, dialog, &answer) {
-            *sent = Reinvite { client, seq, take_back: Some(now + core.config.timers.give_up()) };
+            let take_back = sent.take_back.map(|_| now + core.config.timers.give_up());
+            *sent = Reinvite { client, seq, take_back };
             return;
         }
         if status.is_success() {
@@ -160,14 +255,23 @@ impl Usage {
             if answer.sent.draft.body.is_some() {
                 self.description.clone_from(&answer.sent.draft.body);
             }
-            confirmed.ack_due = Some(AckDue { client: answer.client, sent: answer.sent });
+            match wish {
+                Wish::Owner | Wish::Timer => {
+                    confirmed.ack_due = Some(AckDue { client: answer.client, sent: answer.sent });
+                }
+                Wish::OwnerByUpdate => {}
+            }
             let is_wanted = confirmed.hang_up.is_none();
             let response = answer.response;
             match wish {
                 Wish::Owner if is_wanted => {
                     core.tell(Event::ReinviteAnswered { dialog: self.id, response });
                 }
-                Wish::Owner => {}
+                Wish::OwnerByUpdate if is_wanted => {
+                    core.tell(Event::UpdateAnswered { dialog: self.id, response });
+                    self.start_offer(now, core);
+                }
+                Wish::Owner | Wish::OwnerByUpdate => {}
                 Wish::Timer => {
                     core.tell(Event::Refreshed { dialog: self.id, message: response });
                     self.acknowledge(now, core, None);
@@ -184,6 +288,11 @@ impl Usage {
                 confirmed.next_offer.get_or_insert(offer);
             }
             return self.start_offer(now, core);
+        }
+        if matches!(status, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
+            && offer.wish == Wish::OwnerByUpdate
+        {
+            self.updates = false;
         }
         let may_glare = status == StatusCode::REQUEST_PENDING && offer.glares < glare::MAX_GLARES;
         let old = std::mem::replace(&mut confirmed.exchange, Exchange::Idle);
@@ -339,8 +448,11 @@ impl Usage {
                 confirmed.successes.insert(seq, waiting);
             }
             // What we wanted to offer was written before this agreement.
-            if confirmed.next_offer.take().is_some_and(|offer| offer.wish == Wish::Owner) {
-                core.tell(Event::ReinviteRefused { dialog: self.id, refusal: Refusal::Overtaken });
+            if let Some(wish) = confirmed.next_offer.take().map(|offer| offer.wish)
+                && wish != Wish::Timer
+            {
+                confirmed.exchange = Exchange::Idle;
+                return self.offer_failed(now, core, wish, Refusal::Overtaken);
             }
         }
         confirmed.exchange = Exchange::Idle;

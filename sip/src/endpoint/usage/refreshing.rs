@@ -116,9 +116,12 @@ impl Usage {
 
     /// The final response to our UPDATE.
     pub(super) fn update_answered(&mut self, now: Instant, core: &mut Core, answer: Answer) {
+        if self.early_update_answered(now, core, &answer) {
+            return;
+        }
         let Stage::Confirmed(confirmed) = &mut self.stage else { return };
         if self.refresh != Refresh::Sent(answer.sent.seq) {
-            return;
+            return self.reinvite_answered(now, core, answer);
         }
         self.refresh = Refresh::Idle;
         let dialog = &mut confirmed.dialog;
@@ -145,6 +148,9 @@ impl Usage {
                 Failure::Timeout | Failure::Vanished => self.end_vanished(now, core, failure),
                 Failure::Transport => self.timer.try_again(now),
             }
+        } else {
+            self.early_update_failed(now, core, sent, failure);
+            self.reinvite_failed(now, core, sent, failure);
         }
     }
 

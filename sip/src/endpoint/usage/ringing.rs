@@ -81,6 +81,11 @@ impl Ringing {
         }
     }
 
+    /// The dialog, once an offer of ours may be made in it.
+    pub(super) fn agreed_dialog(&mut self) -> Option<&mut Dialog> {
+        self.reliable.is_agreed.then_some(&mut self.dialog)
+    }
+
     /// Why an offer of theirs cannot be looked at yet (RFC 3311 §5.2); `None` if it can.
     pub(super) fn refuse_offer(&self, core: &mut Core) -> Option<Reply> {
         let Reliable { is_agreed, under_way, .. } = &self.reliable;
