@@ -7,6 +7,12 @@ use crate::g711;
 pub enum SampleRate {
     /// 8,000 Hz, the telephone's.
     Hz8000,
+    /// 16,000 Hz.
+    Hz16000,
+    /// 24,000 Hz.
+    Hz24000,
+    /// 48,000 Hz.
+    Hz48000,
 }
 
 impl SampleRate {
@@ -14,6 +20,9 @@ impl SampleRate {
     pub fn hertz(self) -> u32 {
         match self {
             Self::Hz8000 => 8_000,
+            Self::Hz16000 => 16_000,
+            Self::Hz24000 => 24_000,
+            Self::Hz48000 => 48_000,
         }
     }
 }
@@ -57,8 +66,9 @@ impl AudioFormat {
 
     /// Rewrites `input`, laid out as `self`, as `target` into `output`; answers how many bytes of `output`
     /// were written. Whole samples only: stops where `output` is full, and an odd last byte of linear
-    /// input is left out.
+    /// input is left out. Both have one rate: between rates lies a [`Resampler`](crate::Resampler).
     pub fn convert(self, target: Self, input: &[u8], output: &mut [u8]) -> usize {
+        debug_assert_eq!(self.rate(), target.rate(), "samples of one rate only");
         match (self, target) {
             (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => {
                 let length = input.len().min(output.len());

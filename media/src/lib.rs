@@ -20,6 +20,7 @@ pub mod g711;
 pub mod g722;
 mod noise;
 mod playout;
+mod resample;
 mod sdp;
 mod session;
 mod wav;
@@ -29,6 +30,7 @@ pub use correlate::{Correlation, correlate};
 pub use digit::{Digit, NotADigit};
 pub use format::{AudioFormat, SampleRate};
 pub use playout::{Cleared, MarkResult, Played, Playout, PlayoutFact, PushError, SegmentId, TooManyMarks};
+pub use resample::Resampler;
 pub use sdp::{AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negotiator, SdpError, Transport};
 pub use session::{
     Discard, DiscardCounts, DtmfDigit, DtmfRefused, PACKET_MAX, REPORT_MAX, Session, SessionConfig,
