@@ -23,7 +23,7 @@ pub use endpoint::{
 pub use flow::{ConnectionId, Flow, Target, Transmit, Transport};
 pub use header::{
     BRANCH_COOKIE, CSeq, DEFAULT_PORT, DEFAULT_TLS_PORT, Event, HeaderName, HeaderValue, MediaType, NameAddr,
-    Param, Params, RAck, Reason, Refresher, RetryAfter, Rport, SessionExpires, SubscriptionState,
+    Param, Params, RAck, Reason, Refresher, Replaces, RetryAfter, Rport, SessionExpires, SubscriptionState,
     SubscriptionStatus, Via, ViaTransport, Warning,
 };
 pub use host::Host;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::command::CommandError;
 use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::{EndReason, EventKind};
-use super::inbound::warning;
+use super::inbound::{reason_header, warning};
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::record::Layer;
 use super::settings::Fallback;
@@ -90,6 +90,65 @@ impl Call {
                 hands.endpoint.refuse(hands.now, dialog, sip::StatusCode::NOT_ACCEPTABLE_HERE, headers);
                 self.milestone(hands, Layer::Signalling, "re-invite refused", Some(error.to_string()));
             }
+        }
+    }
+
+    /// The far end goes on in a dialog of its own choice (RFC 3891): somebody else has the caller now, or it is the same
+    /// one at another telephone. Engine and voice notice nothing but new media.
+    pub(super) fn taken_over(
+        &mut self,
+        hands: &mut Hands<'_>,
+        dialog: sip::DialogId,
+        request: &sip::Message,
+        flow: sip::Flow,
+    ) {
+        let is_talking = match self.state {
+            State::Talking { .. } | State::Announcing { .. } | State::Draining { .. } => true,
+            State::Ringing { .. }
+            | State::Confirming
+            | State::Opening { .. }
+            | State::Calling { .. }
+            | State::Ending { .. } => false,
+        };
+        let (true, Some(before)) = (is_talking, self.leg.negotiator.as_ref()) else {
+            let status = sip::StatusCode::DECLINE;
+            let reason = reason_header(status, "the call is not in conversation");
+            return hands.endpoint.refuse(hands.now, dialog, status, vec![("Reason".into(), reason)]);
+        };
+        let mut negotiator = before.anew(rand::Rng::random::<u64>(hands.chance) >> 1);
+        let offer = request.body();
+        let (negotiated, description) = if offer.is_empty() {
+            (None, negotiator.offer(media::Direction::SendRecv))
+        } else {
+            match negotiator.handle_offer(&offer) {
+                Ok((negotiated, answer)) => (Some(negotiated), answer),
+                Err(error) => {
+                    let headers = vec![warning(hands, error)];
+                    let status = sip::StatusCode::NOT_ACCEPTABLE_HERE;
+                    return hands.endpoint.refuse(hands.now, dialog, status, headers);
+                }
+            }
+        };
+        let before = self.leg.dialog;
+        self.leg.begin(dialog);
+        self.leg.negotiator = Some(negotiator);
+        self.leg.owes_answer = negotiated.is_none();
+        hands.endpoint.accept(hands.now, dialog, Vec::new(), Some(sip::Body::sdp(description)));
+        if let Some(before) = before {
+            let reason = reason_header(sip::StatusCode::OK, "Replaced");
+            hands.endpoint.hang_up(hands.now, before, vec![("Reason".into(), reason)]);
+        }
+        let sip_call_id = request.call_id().unwrap_or_default().to_owned();
+        self.story.change(hands.outputs, |view| {
+            view.sip.call_id = Some(sip_call_id.clone());
+            if let Some(leg) = view.legs.first_mut() {
+                leg.peer = flow.peer.to_string();
+                leg.sip_call_id = sip_call_id;
+            }
+        });
+        self.milestone(hands, Layer::Signalling, "dialog replaced", Some(format!("from {}", flow.peer)));
+        if let Some(negotiated) = negotiated {
+            self.negotiated(hands, negotiated);
         }
     }
 

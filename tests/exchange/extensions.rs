@@ -134,6 +134,79 @@ fn a_far_end_that_asks_to_be_transferred_is_told_why_not_and_the_call_goes_on() 
     }
 }
 
+#[test]
+fn a_far_end_may_take_its_own_call_over_in_another_dialog_and_nobody_else_may() {
+    let mut line = Line::new();
+    let old = line.talk();
+    let replaces = line.far.replaces(old).unwrap().to_string();
+    let moved = SDP.replace("10.0.0.9", "10.0.0.77");
+    let new = line.ring_number("+15550000", Some(&moved), vec![("Replaces".into(), replaces)]);
+    line.far.acknowledge(line.now, new, None);
+    line.settle();
+
+    assert!(line.has_heard(|event| matches!(event, Event::Answered { dialog, .. } if *dialog == new)));
+    assert!(line.has_heard(|event| matches!(event, Event::HungUp { dialog, .. } if *dialog == old)));
+    let followed = line.orders.iter().any(|order| {
+        matches!(order, VoiceOrder::Negotiated { media, .. } if media.rtp.ip().to_string() == "10.0.0.77")
+    });
+    assert!(followed, "{:?}", line.orders);
+    assert_eq!(line.kinds(), [EventKind::InboundRinging, EventKind::Answered], "the engine's call goes on");
+    // The end of the old dialog is not the end of the call; that of the new one is.
+    line.pass(Duration::from_secs(5));
+    assert_eq!(line.last().kind, EventKind::Answered);
+    line.far.hang_up(line.now, new, Vec::new());
+    line.settle();
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::RemoteHungUp));
+    line.close_voice();
+    line.pass(Duration::from_secs(60));
+    assert_eq!((line.exchange.tally().calls, line.exchange.tally().dialogs), (0, 0));
+}
+
+#[test]
+fn a_call_that_does_not_exist_cannot_be_replaced_and_one_that_rings_neither() {
+    let mut line = Line::new();
+    let old = line.ring_edge(Some(SDP));
+    line.open_port();
+    let unknown = "x;to-tag=1;from-tag=2".to_owned();
+    line.ring_number("+15550000", Some(SDP), vec![("Replaces".into(), unknown)]);
+
+    let (status, response) = line.refusal();
+    assert_eq!(status, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
+    assert!(response.header(HeaderName::Reason).is_some());
+    assert_eq!(line.exchange.tally().calls, 1);
+    line.far.hang_up(line.now, old, Vec::new());
+    line.settle();
+}
+
+#[test]
+fn another_trunk_learns_nothing_of_a_call_that_it_wants_to_replace() {
+    let mut settings = settings();
+    let (_, first) = settings.providers.first_key_value().unwrap();
+    let mut other = (**first).clone();
+    other.key = "other".into();
+    other.trunk.peers = vec!["10.0.0.8/32".parse().unwrap()];
+    other.trunk.targets.clear();
+    settings.providers.insert(other.key.clone(), Arc::new(other));
+    let mut line = Line::with(settings);
+    let old = line.talk();
+    let replaces = line.far.replaces(old).unwrap().to_string();
+    let stranger = crate::line::flow("10.0.0.1:5060", "10.0.0.8:5060");
+    let invite = format!(
+        "INVITE sip:+15550000@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.8;branch=z9hG4bKs\r\nMax-Forwards: 9\r\n\
+         From: <sip:s@10.0.0.8>;tag=s\r\nTo: <sip:+15550000@10.0.0.1>\r\nCall-ID: s\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:s@10.0.0.8>\r\nReplaces: {replaces}\r\nContent-Length: 0\r\n\r\n"
+    );
+    line.exchange.handle_sip(line.now, stranger, invite.into_bytes().into());
+
+    let mut answers = Vec::new();
+    while let Some(output) = line.exchange.poll_output() {
+        if let callingedge::call::Output::Transmit(transmit) = output {
+            answers.push(String::from_utf8_lossy(&transmit.payload[..12]).into_owned());
+        }
+    }
+    assert_eq!(answers, ["SIP/2.0 481 "]);
+}
+
 fn placed(line: &mut Line) -> sip::DialogId {
     line.place(CALL, None);
     line.open_port();

@@ -85,6 +85,13 @@ impl Negotiator {
         }
     }
 
+    /// A new session on the same port and with the same codecs, as nothing had been said: the far end comes back by another
+    /// dialog.
+    #[must_use]
+    pub fn anew(&self, session_id: u64) -> Self {
+        Self::new(self.local.clone(), session_id)
+    }
+
     /// Our offer, first or again, wishing for `direction`. The version in `o=` rises only when the
     /// description differs from the one sent last (RFC 3264 §8).
     pub fn offer(&mut self, direction: Direction) -> Bytes {

@@ -127,6 +127,11 @@ impl Dialog {
         self.flow
     }
 
+    /// Numbers up to this one have been used.
+    pub(crate) fn skip_to(&mut self, seq: u32) {
+        self.local_seq = self.local_seq.max(seq);
+    }
+
     /// The number for our next request.
     pub(crate) fn next_seq(&mut self) -> u32 {
         self.local_seq += 1;

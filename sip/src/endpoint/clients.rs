@@ -63,6 +63,8 @@ pub(crate) struct ClientEntry {
     pub(crate) automaton: Automaton,
     /// The ACKs sent for 2xx, by the tag of the fork: each repetition of the 2xx gets its ACK again.
     acks: Vec<(String, Path, Wire)>,
+    /// The latest CSeq in the early dialog of each fork, where we have sent something in it.
+    fork_seqs: Vec<(String, u32)>,
 }
 
 /// One of the two client automata.
@@ -127,7 +129,7 @@ impl Automaton {
 
 impl ClientEntry {
     pub(crate) fn new(purpose: Purpose, sent: Arc<Sent>, automaton: Automaton) -> Self {
-        Self { purpose, sent, automaton, acks: Vec::new() }
+        Self { purpose, sent, automaton, acks: Vec::new(), fork_seqs: Vec::new() }
     }
 
     /// Whether no further fork can have its 2xx acknowledged.
@@ -138,6 +140,19 @@ impl ClientEntry {
     /// Keeps the ACK of one fork's 2xx for its repetitions.
     pub(crate) fn keep_ack(&mut self, tag: &str, path: Path, wire: Wire) {
         self.acks.push((tag.to_owned(), path, wire));
+    }
+
+    /// Something has been sent in the early dialog of a fork; the forks of one INVITE are few.
+    pub(crate) fn note_fork_seq(&mut self, tag: &str, seq: u32) {
+        match self.fork_seqs.iter_mut().find(|(known, _)| known == tag) {
+            Some((_, latest)) => *latest = seq,
+            None => self.fork_seqs.push((tag.to_owned(), seq)),
+        }
+    }
+
+    /// The latest CSeq in the early dialog of a fork, if anything was sent in it.
+    pub(crate) fn fork_seq(&self, tag: &str) -> Option<u32> {
+        self.fork_seqs.iter().find(|(known, _)| known == tag).map(|(_, seq)| *seq)
     }
 
     /// The ACK that this fork has already been sent.

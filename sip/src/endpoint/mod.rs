@@ -1,5 +1,5 @@
 //! One SIP endpoint, sans-IO: all transactions and dialogs of a process. RFC 3261 with RFC 3262 (100rel), 3311 (UPDATE), 3420 and 3515
-//! (REFER), 3581 (`rport`), 4028 (session timers), 4320, 4488, 5057, 5407, 6026, 6141, 6665, 7616 and 8760 (digest).
+//! (REFER), 3581 (`rport`), 3891 (Replaces), 4028 (session timers), 4320, 4488, 5057, 5407, 6026, 6141, 6665, 7616 and 8760 (digest).
 //! ```text
 //!            handle_message, handle_timeout              commands (invite, accept, hang_up …)
 //!                       |                                          |
@@ -47,7 +47,7 @@ use self::sending::Answer;
 use self::servers::ServerId;
 use self::usage::Usage;
 use crate::flow::{ConnectionId, Transmit, Transport};
-use crate::{Message, Method, NameAddr, StatusCode};
+use crate::{Message, Method, NameAddr, Replaces, StatusCode};
 
 pub use self::config::{Config, Limits, Local};
 pub use self::draft::{Body, Headers};
@@ -263,6 +263,28 @@ impl Endpoint {
     pub fn session_timer(&self, dialog: DialogId) -> Option<(Duration, Party)> {
         let (seconds, refresher) = self.usages.get(&dialog)?.agreed_timer()?;
         Some((Duration::from_secs(seconds.into()), refresher))
+    }
+
+    /// The dialog whose place an INVITE wants to take, if it wants to (RFC 3891 §3). That they may is the owner's to know: of
+    /// a dialog that is not theirs they learn no more than of one that does not exist. To let them, accept the INVITE
+    /// and hang the other dialog up.
+    ///
+    /// # Errors
+    /// The status to refuse with: 481 for a dialog that we do not have, 486 for one that is answered where only an early
+    /// one is wanted, 603 for one that has just ended.
+    pub fn replaced(&self, invite: &Message) -> Result<Option<DialogId>, StatusCode> {
+        let Ok(Some(replaces)) = invite.replaces() else { return Ok(None) };
+        let unknown = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+        let known = self.by_tag.get(replaces.to_tag.as_str()).and_then(|id| self.usages.get(id));
+        let usage = known.filter(|usage| *usage.call_id == *replaces.call_id).ok_or(unknown)?;
+        usage.may_be_replaced(&replaces)?;
+        Ok(Some(usage.id))
+    }
+
+    /// What an INVITE to the other side of this dialog has to say in Replaces to take its place. `None` before the dialog
+    /// has two sides.
+    pub fn replaces(&self, dialog: DialogId) -> Option<Replaces> {
+        self.usages.get(&dialog)?.replaces()
     }
 
     // ---- commands to a dialog

@@ -7,7 +7,7 @@ use super::reply::Reply;
 use crate::{HeaderName, Message, Method, StatusCode};
 
 /// Option tags that this endpoint has a meaning for. What else is required is refused with 420.
-const EXTENSIONS: [&str; 3] = ["100rel", "timer", "norefersub"];
+const EXTENSIONS: [&str; 4] = ["100rel", "timer", "replaces", "norefersub"];
 
 /// What the owner wants of one dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -140,6 +140,9 @@ impl Endpoint {
             Method::Invite if request.max_forwards() == Ok(Some(0)) => {
                 Place::Refused(StatusCode::TOO_MANY_HOPS.into())
             }
+            Method::Invite if has_bad_replaces(request) => {
+                Place::refused(StatusCode::BAD_REQUEST, "Replaces is malformed, there twice, or with Join")
+            }
             Method::Invite => Place::Call,
             Method::Options => Place::Owner,
             Method::Refer => Place::refused(StatusCode::FORBIDDEN, "REFER only within a dialog"),
@@ -237,6 +240,12 @@ impl Endpoint {
             self.with(dialog, |usage, core| usage.handle_cancel(now, core, invite, &request));
         }
     }
+}
+
+/// RFC 3891 §3: one that can be read, and no Join beside it.
+fn has_bad_replaces(request: &Message) -> bool {
+    let count = request.headers(HeaderName::Replaces).count();
+    count > 1 || request.replaces().is_err() || (count == 1 && request.header(HeaderName::Join).is_some())
 }
 
 /// Whose a request is.

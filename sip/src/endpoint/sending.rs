@@ -173,6 +173,8 @@ impl Core {
             return;
         }
         self.acknowledge(answer.client, &answer.sent, &dialog, None);
+        let used = self.clients.get_mut(answer.client).and_then(|entry| entry.fork_seq(dialog.remote_tag()));
+        dialog.skip_to(used.unwrap_or_default());
         let seq = dialog.next_seq();
         let credentials = answer.sent.draft.credentials.clone();
         let draft = Draft { credentials, ..Draft::within(&dialog, Method::Bye) };

@@ -2,7 +2,7 @@
 //! elements a line; both are one list here (RFC 3261 §7.3.1).
 
 use crate::header::{
-    CSeq, Event, HeaderName, MediaType, NameAddr, RAck, Reason, RetryAfter, SessionExpires,
+    CSeq, Event, HeaderName, MediaType, NameAddr, RAck, Reason, Replaces, RetryAfter, SessionExpires,
     SubscriptionState, Via, Warning, seconds_with_params,
 };
 use crate::lex::{self, Cursor, Malformed};
@@ -140,6 +140,11 @@ impl Message {
     /// RAck (RFC 3262 §7.2).
     pub fn rack(&self) -> Result<Option<RAck<'_>>, ParseError> {
         self.optional(HeaderName::RAck, RAck::parse)
+    }
+
+    /// Replaces (RFC 3891 §6.1).
+    pub fn replaces(&self) -> Result<Option<Replaces>, ParseError> {
+        self.optional(HeaderName::Replaces, Replaces::parse)
     }
 
     /// Event (RFC 6665).

@@ -19,9 +19,13 @@ mod offers;
 #[cfg(test)]
 mod owners;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod reliable;
+#[cfg(test)]
+mod replaces;
 #[cfg(test)]
 mod served;
 #[cfg(test)]

@@ -458,6 +458,11 @@ impl Exchange {
     }
 
     fn invited(&mut self, now: Instant, dialog: sip::DialogId, request: &sip::Message, flow: sip::Flow) {
+        match self.endpoint.replaced(request) {
+            Ok(None) => {}
+            Ok(Some(replaced)) => return self.replaces(now, dialog, replaced, request, flow),
+            Err(status) => return self.may_not_replace(now, dialog, status),
+        }
         let number = request.request_uri().map(|uri| number::shown(&uri)).unwrap_or_default();
         let admitted = self.admit_inbound(flow, &number);
         let destination = match admitted {
@@ -492,6 +497,37 @@ impl Exchange {
         self.dialogs.insert(dialog, id);
         self.calls.insert(id, call);
         self.note_deadline(id);
+    }
+
+    /// An INVITE wants to take the place of a dialog of ours (RFC 3891). Only the trunk that has that dialog may.
+    fn replaces(
+        &mut self,
+        now: Instant,
+        dialog: sip::DialogId,
+        replaced: sip::DialogId,
+        request: &sip::Message,
+        flow: sip::Flow,
+    ) {
+        let of_trunk = |call: &Call| {
+            admission::claims(&call.provider, flow.peer.ip()).then_some(call.provider.trunk.policy)
+        };
+        let id = self.dialogs.get(&replaced).copied();
+        let found = id.and_then(|id| Some((id, of_trunk(self.calls.get(&id)?)?)));
+        let Some((id, policy)) = found else {
+            let unknown = sip::StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+            return self.may_not_replace(now, dialog, unknown);
+        };
+        if self.endpoint.set_policy(now, dialog, policy).is_err() {
+            self.tally.refused += 1;
+            return;
+        }
+        self.with_call(now, id, |call, hands| call.taken_over(hands, dialog, request, flow));
+    }
+
+    fn may_not_replace(&mut self, now: Instant, dialog: sip::DialogId, status: sip::StatusCode) {
+        self.tally.refused += 1;
+        let reason = crate::call::inbound::reason_header(status, "no call here can be replaced by this one");
+        self.endpoint.refuse(now, dialog, status, vec![("Reason".into(), reason)]);
     }
 
     fn admit_inbound(&mut self, flow: sip::Flow, number: &str) -> Result<admission::Destination, Refusal> {

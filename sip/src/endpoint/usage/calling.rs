@@ -75,10 +75,18 @@ impl Calling {
         self.forks.get_mut(tag).map(|fork| &mut fork.dialog)
     }
 
+    pub(super) fn client(&self) -> ClientId {
+        self.client
+    }
+
     /// The fork with which something has been agreed on, the one heard last of several.
     pub(super) fn agreed_fork(&mut self) -> Option<&mut Dialog> {
         let latest = self.latest.as_ref()?;
         self.forks.get_mut(latest).filter(|fork| fork.is_agreed).map(|fork| &mut fork.dialog)
+    }
+
+    pub(super) fn has_fork(&self, tag: &str) -> bool {
+        self.forks.contains_key(tag)
     }
 
     /// An offer may be made in the early dialog of that fork.
@@ -216,7 +224,7 @@ impl Usage {
             now,
             core,
             &mut self.authenticator,
-            self.id,
+            (self.id, calling.client),
             &mut fork.dialog,
             (rseq, answer.sent.seq),
             None,
@@ -237,7 +245,15 @@ impl Usage {
             calling.latest = Some(tag);
         }
         self.description.clone_from(&body);
-        send_prack(now, core, &mut self.authenticator, self.id, &mut fork.dialog, (rseq, seq), body);
+        send_prack(
+            now,
+            core,
+            &mut self.authenticator,
+            (self.id, calling.client),
+            &mut fork.dialog,
+            (rseq, seq),
+            body,
+        );
     }
 
     /// The answer to a PRACK means nothing to the call, but for a challenge.
@@ -348,7 +364,7 @@ fn send_prack(
     now: Instant,
     core: &mut Core,
     authenticator: &mut Authenticator,
-    id: DialogId,
+    (id, client): (DialogId, ClientId),
     dialog: &mut Dialog,
     (rseq, invite): (u32, u32),
     body: Option<Body>,
@@ -357,7 +373,10 @@ fn send_prack(
     let extensions = vec![(HeaderName::RAck, rack.to_string())];
     let draft = Draft { extensions, body, ..Draft::within(dialog, Method::Prack) };
     // Without a listener for its way nothing can be done: they will give up.
-    let _ = send_within(now, core, authenticator, dialog, draft, Purpose::Prack(id));
+    let sent = send_within(now, core, authenticator, dialog, draft, Purpose::Prack(id));
+    if let (Some((_, seq)), Some(entry)) = (sent, core.clients.get_mut(client)) {
+        entry.note_fork_seq(dialog.remote_tag(), seq);
+    }
 }
 
 /// The dialog that a response to our INVITE makes.

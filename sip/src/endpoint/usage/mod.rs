@@ -34,7 +34,7 @@ use super::servers::ServerId;
 use crate::dialog::glare::CallIdOwner;
 use crate::dialog::{Dialog, Lines, Party, Referrals, SessionTimer, is_refer_notification};
 use crate::flow::{ConnectionId, Flow};
-use crate::{HeaderName, Message, Method, NameAddr, StatusCode};
+use crate::{HeaderName, Message, Method, NameAddr, Replaces, StatusCode};
 
 pub(crate) use calling::{Calling, dialog_of};
 use confirmed::{AckDue, Confirmed, Unacknowledged};
@@ -327,6 +327,48 @@ impl Usage {
             Stage::Confirmed(_) => self.cancel_offer(now, core, invite),
             Stage::Calling(_) | Stage::Leaving(_) | Stage::Gone => {}
         }
+    }
+
+    // ---- Replaces
+
+    /// Whether this dialog is the one that is meant, and may be replaced (RFC 3891 §3).
+    pub(crate) fn may_be_replaced(&self, replaces: &Replaces) -> Result<(), StatusCode> {
+        let unknown = StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST;
+        let is_theirs = |dialog: &Dialog| match dialog.remote_tag() {
+            "" => replaces.from_tag == "0",
+            tag => tag == replaces.from_tag,
+        };
+        match &self.stage {
+            Stage::Confirmed(Confirmed { dialog, .. }) if is_theirs(dialog) => {
+                if replaces.early_only {
+                    Err(StatusCode::BUSY_HERE)
+                } else {
+                    Ok(())
+                }
+            }
+            Stage::Leaving(Leaving { dialog, .. }) if is_theirs(dialog) => Err(StatusCode::DECLINE),
+            Stage::Calling(calling) if calling.has_fork(&replaces.from_tag) => Ok(()),
+            // An early dialog that we did not begin cannot be replaced.
+            Stage::Calling(_) | Stage::Ringing(_) | Stage::Confirmed(_) | Stage::Leaving(_) | Stage::Gone => {
+                Err(unknown)
+            }
+        }
+    }
+
+    /// How the other side knows this dialog.
+    pub(crate) fn replaces(&self) -> Option<Replaces> {
+        let dialog = match &self.stage {
+            Stage::Ringing(ringing) => &ringing.dialog,
+            Stage::Confirmed(confirmed) => &confirmed.dialog,
+            Stage::Calling(_) | Stage::Leaving(_) | Stage::Gone => return None,
+        };
+        let tag = |tag: &str| if tag.is_empty() { "0".to_owned() } else { tag.to_owned() };
+        Some(Replaces {
+            call_id: self.call_id.to_string(),
+            to_tag: tag(dialog.remote_tag()),
+            from_tag: self.local_tag.to_string(),
+            early_only: false,
+        })
     }
 
     // ---- commands

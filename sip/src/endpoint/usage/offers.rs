@@ -98,6 +98,10 @@ impl Usage {
             return self.offer_failed(now, core, Wish::OwnerByUpdate, Refusal::Unsupported);
         }
         let purpose = Purpose::Update(self.id);
+        let invite = match &self.stage {
+            Stage::Calling(calling) => Some(calling.client()),
+            Stage::Ringing(_) | Stage::Confirmed(_) | Stage::Leaving(_) | Stage::Gone => None,
+        };
         let early = match &mut self.stage {
             Stage::Calling(calling) => calling.agreed_fork(),
             Stage::Ringing(ringing) => ringing.agreed_dialog(),
@@ -115,7 +119,13 @@ impl Usage {
         let draft =
             Draft { contact, extensions, headers, body: sent_body, ..Draft::within(dialog, Method::Update) };
         match send_within(now, core, &mut self.authenticator, dialog, draft, purpose) {
-            Some((client, _)) => self.early_update = Some(EarlyUpdate { client, body }),
+            Some((client, seq)) => {
+                let tag = dialog.remote_tag();
+                if let Some(entry) = invite.and_then(|invite| core.clients.get_mut(invite)) {
+                    entry.note_fork_seq(tag, seq);
+                }
+                self.early_update = Some(EarlyUpdate { client, body });
+            }
             None => {
                 let refusal = Refusal::Failed(Failure::Transport);
                 self.offer_failed(now, core, Wish::OwnerByUpdate, refusal);
