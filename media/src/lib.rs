@@ -6,6 +6,8 @@
 //!   engine -> Session::playout().push -> segment queue -> Session::next_packet (every 20 ms) -> datagram
 //! ```
 //!
+//! Beside them [`hearing`]: what is in the audio of a leg.
+//!
 //! Nothing here has a socket, a clock, a thread or a lock: time comes in as `now`, chance as a seed.
 //! In steady state nothing allocates for a frame. A body of SIP is bytes to `sip`; here it becomes a
 //! [`Negotiated`].
@@ -18,6 +20,7 @@ mod digit;
 mod format;
 pub mod g711;
 pub mod g722;
+pub mod hearing;
 mod noise;
 mod playout;
 mod resample;

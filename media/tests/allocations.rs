@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use media::hearing::{DtmfDetector, DtmfTone};
 use media::{
     AudioFormat, Codec, Digit, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
     SessionConfig, g722,
@@ -110,6 +111,28 @@ fn g722_allocates_nothing() {
     });
 
     assert_eq!(allocations, 0);
+}
+
+#[test]
+fn hearing_allocates_nothing() {
+    let mut keys = DtmfDetector::default();
+    let mut frame = [0; 160];
+    let mut heard = 0;
+
+    let allocations = allocations_of(|| {
+        for round in 0..FRAMES {
+            let digit = Digit::from_event(round as u8 % 16).expect("16 digits");
+            let mut tone = DtmfTone::new(digit, -8.0, 100);
+            for _ in 0..8 {
+                let written = tone.fill(&mut frame);
+                frame[written..].fill(0);
+                heard += u32::from(keys.push(&frame).is_some());
+            }
+        }
+    });
+
+    assert_eq!(allocations, 0);
+    assert_eq!(heard, FRAMES);
 }
 
 /// A leg with an engine that says one frame a beat.

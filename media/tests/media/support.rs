@@ -1,10 +1,11 @@
 //! What several test files need.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use media::{Session, SessionFact};
+use media::{Session, SessionFact, Wav};
 
 /// A file or folder of the shared test data, which is not part of this repository: under `$FIXTURES`, else
 /// beside the checkout. Says so when it is not there, and the test that asked proves nothing then.
@@ -32,6 +33,80 @@ pub(crate) fn files(folder: &std::path::Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A folder of recordings with their labels.
+pub(crate) struct Recordings {
+    folder: PathBuf,
+    /// A row of `labels.csv`, by the names in its head.
+    pub(crate) rows: Vec<BTreeMap<String, String>>,
+}
+
+impl Recordings {
+    /// The recordings in this folder of the shared test data.
+    pub(crate) fn labelled(folder: &str) -> Option<Self> {
+        let folder = fixture(&format!("audio/{folder}"))?;
+        let text = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
+        let mut lines = text.lines().map(cells);
+        let head = lines.next().unwrap();
+        let rows = lines.map(|cells| head.iter().cloned().zip(cells).collect()).collect();
+        Some(Self { folder, rows })
+    }
+
+    /// What a telephone would carry of one of them.
+    pub(crate) fn samples(&self, file: &str) -> Vec<i16> {
+        telephone(&self.folder.join(file))
+    }
+}
+
+/// The cells of a line of CSV; a quoted one may hold commas.
+fn cells(line: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut quoted = false;
+    for character in line.chars() {
+        match character {
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            other => cells.last_mut().unwrap().push(other),
+        }
+    }
+    cells
+}
+
+/// All WAV files in a folder of the shared test data.
+pub(crate) fn wavs(folder: &str) -> Option<Vec<PathBuf>> {
+    let mut found = files(&fixture(&format!("audio/{folder}"))?);
+    found.retain(|file| file.extension().is_some_and(|extension| extension == "wav"));
+    Some(found)
+}
+
+/// The first channel of a WAV file; of one at 16 kHz every other sample.
+pub(crate) fn telephone(file: &Path) -> Vec<i16> {
+    let bytes = std::fs::read(file).unwrap();
+    let wav = Wav::parse(&bytes).unwrap();
+    wav.channel(0).into_iter().step_by(wav.rate as usize / 8_000).collect()
+}
+
+/// Chance that can be repeated, for noise and for choices.
+pub(crate) struct Noise(u64);
+
+impl Noise {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// Between 0 and 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Mean 0, deviation 1, nearly normal: the sum of twelve uniform ones.
+    pub(crate) fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+    }
 }
 
 /// Failing cases are printed, not written into the tree; they become tests of their own.

@@ -2,6 +2,7 @@
 //! recordings of their own. Every subcommand is a file of its own; all of them run the code that runs in a call.
 
 mod audio;
+mod dtmf;
 mod rfc4733;
 mod wav;
 
@@ -23,6 +24,8 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Keys in the audio, as tones: which, when, how long.
+    Dtmf(Files),
     /// Telephone events in lists of packets: which digits the receiver of a call makes of them.
     Rfc4733(rfc4733::Options),
     /// What the files are, and how loud.
@@ -59,6 +62,7 @@ struct SomeFailed {
 /// Does it.
 pub(super) fn run(options: &Options) -> Outcome {
     match &options.what {
+        What::Dtmf(files) => files.each(dtmf::judge),
         What::Rfc4733(options) => rfc4733::run(options),
         What::Wav(files) => files.each(wav::judge),
     }
