@@ -170,7 +170,14 @@ impl Call {
                 self.milestone(hands, Layer::Signalling, "early offer answered", None);
                 match self.state {
                     // The worker hears of it with the 200.
-                    State::Calling { .. } => self.leg.negotiated = Some(negotiated),
+                    State::Calling { .. } => {
+                        let tag = request.from().ok().and_then(|from| from.tag().map(str::to_owned));
+                        for (_, early) in
+                            self.leg.early_answers.iter_mut().filter(|(known, _)| Some(known) == tag.as_ref())
+                        {
+                            *early = negotiated.clone();
+                        }
+                    }
                     State::Ringing { .. }
                     | State::Opening { .. }
                     | State::Confirming

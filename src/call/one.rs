@@ -93,8 +93,8 @@ pub(super) struct Leg {
     pub(super) answer: Option<bytes::Bytes>,
     /// We sent an offer with a 2xx; the ACK brings the answer.
     pub(super) owes_answer: bool,
-    /// The fork whose reliable ringing has brought the answer to our offer: its 200 may say no more.
-    pub(super) early_answer: Option<String>,
+    /// Forks whose reliable ringing has brought an answer to our offer, by To tag: their 200 may say no more.
+    pub(super) early_answers: Vec<(String, media::Negotiated)>,
     pub(super) held: bool,
     /// Nothing of the dialog is left.
     dialog_gone: bool,
@@ -164,7 +164,7 @@ impl Call {
                 negotiated: None,
                 answer: None,
                 owes_answer: false,
-                early_answer: None,
+                early_answers: Vec::new(),
                 held: false,
             },
             transfer: None,
@@ -404,7 +404,7 @@ impl Leg {
     pub(super) fn begin(&mut self, dialog: sip::DialogId) {
         self.dialog = Some(dialog);
         self.dialog_gone = false;
-        self.early_answer = None;
+        self.early_answers.clear();
     }
 }
 

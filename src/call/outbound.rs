@@ -21,6 +21,9 @@ const OPEN: Duration = Duration::from_secs(5);
 /// How long a target may say nothing while there is another one.
 const TRY: Duration = Duration::from_secs(4);
 
+/// Forks whose early answers are kept.
+const MAX_FORKS: usize = 16;
+
 /// What a target did with an INVITE.
 enum Outcome<'a> {
     /// Anything but silence.
@@ -208,7 +211,6 @@ impl Call {
     /// A reliable provisional response may be where the answer is (RFC 3262 §5): the 200 of that fork has none then.
     fn take_early_answer(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
         let is_reliable = response.has_token(sip::HeaderName::Require, "100rel");
-        let tag = response.to().ok().and_then(|to| to.tag().map(str::to_owned));
         let (true, false, Some(negotiator)) =
             (is_reliable, response.body().is_empty(), self.leg.negotiator.as_mut())
         else {
@@ -216,8 +218,12 @@ impl Call {
         };
         match negotiator.handle_answer(&response.body()) {
             Ok(negotiated) => {
-                self.leg.negotiated = Some(negotiated);
-                self.leg.early_answer = tag;
+                let tag = to_tag(response);
+                let early = &mut self.leg.early_answers;
+                early.retain(|(known, _)| *known != tag);
+                if early.len() < MAX_FORKS {
+                    early.push((tag, negotiated));
+                }
             }
             // What the 200 says may still be of use.
             Err(error) => {
@@ -228,10 +234,10 @@ impl Call {
 
     /// What the 2xx agrees on; its answer may have come before.
     fn final_answer(&mut self, response: &sip::Message) -> Result<media::Negotiated, media::SdpError> {
-        let tag = response.to().ok().and_then(|to| to.tag().map(str::to_owned));
-        let early = self.leg.early_answer.take().filter(|early| Some(early) == tag.as_ref());
-        match (&self.leg.negotiated, &mut self.leg.negotiator) {
-            (Some(negotiated), _) if early.is_some() && response.body().is_empty() => Ok(negotiated.clone()),
+        let tag = to_tag(response);
+        let early = std::mem::take(&mut self.leg.early_answers).into_iter().find(|(known, _)| *known == tag);
+        match (early, &mut self.leg.negotiator) {
+            (Some((_, negotiated)), _) if response.body().is_empty() => Ok(negotiated),
             (_, Some(negotiator)) => negotiator.handle_answer(&response.body()),
             (_, None) => Err(media::SdpError::NoOffer),
         }
@@ -315,6 +321,10 @@ impl Call {
         let raw = telling::raw_code("call.no_answer", "the ring timeout has passed");
         self.end(hands, EndReason::NoAnswer, raw, Farewell::hang_up("No answer"));
     }
+}
+
+fn to_tag(response: &sip::Message) -> String {
+    response.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default()
 }
 
 fn from_address(

@@ -82,6 +82,23 @@ fn defaults_are_those_of_the_documentation() {
 }
 
 #[test]
+fn a_trunk_says_which_sip_extensions_its_calls_use() {
+    let policy = |lines: &str| {
+        let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings()).unwrap();
+        config.settings.providers[&ProviderKey::from("trunk")].trunk.policy
+    };
+    let said =
+        policy("session_timers = \"ask\"\nsession_expires_sec = 600\nreliable_provisionals = \"required\"\n");
+    let too_short = Config::parse(&format!("{LEAST}session_expires_sec = 89\n"), &surroundings());
+
+    assert_eq!(policy(""), sip::Policy::default());
+    assert_eq!(said.session_timers.mode, sip::SessionTimerMode::Ask);
+    assert_eq!(said.session_timers.expires, Duration::from_secs(600));
+    assert_eq!(said.reliable_provisionals, sip::ReliableProvisionals::Required);
+    assert!(too_short.is_err());
+}
+
+#[test]
 fn a_mistake_names_its_line_and_says_what_to_write() {
     let cases: &[(&str, &str)] = &[
         (

@@ -143,7 +143,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let start = start();
         let mut chance = StdRng::seed_from_u64(seed);
-        let settings = settings();
+        let settings = settings(seed);
         Self {
             weather: Weather::random(&mut chance),
             exchange: exchange(start, seed, &settings),
@@ -549,6 +549,7 @@ impl World {
         let target = sip::Target { transport: sip::Transport::Udp, address: EDGE.parse().unwrap() };
         let invite = sip::Invite {
             body: mood.offer(),
+            policy: policy(self.seed / 9),
             ..sip::Invite::new(target, uri.clone(), from, sip::NameAddr::new(uri))
         };
         let dialog = self.far.invite(self.now, invite);
@@ -740,7 +741,23 @@ fn place(to: &str) -> PlaceCall {
 }
 
 /// One trunk both ways; two engines, of which one decides and one only accepts the socket.
-fn settings() -> Arc<Settings> {
+/// What a trunk may be configured to, all of it in turn.
+fn policy(seed: u64) -> sip::Policy {
+    let mode = match seed % 3 {
+        0 => sip::SessionTimerMode::Off,
+        1 => sip::SessionTimerMode::Accept,
+        _ => sip::SessionTimerMode::Ask,
+    };
+    let reliable_provisionals = match seed / 3 % 3 {
+        0 => sip::ReliableProvisionals::Off,
+        1 => sip::ReliableProvisionals::Supported,
+        _ => sip::ReliableProvisionals::Required,
+    };
+    let session_timers = sip::SessionTimers { mode, ..sip::SessionTimers::default() };
+    sip::Policy { session_timers, reliable_provisionals }
+}
+
+fn settings(seed: u64) -> Arc<Settings> {
     let engine = |name: &str, dialect, on_lost| {
         Arc::new(Engine {
             name: name.into(),
@@ -782,7 +799,7 @@ fn settings() -> Arc<Settings> {
             max_duration: Duration::from_secs(30),
             media_timeout: Duration::from_secs(8),
             transfer_timeout: Duration::from_secs(6),
-            policy: sip::Policy::default(),
+            policy: policy(seed),
             probe_interval: None,
             pass_headers: Vec::new(),
         },

@@ -13,7 +13,8 @@ use rand::{Rng, SeedableRng};
 use sip::endpoint::Event;
 use sip::simulate::{Fate, Faults, Happening, Network, Node};
 use sip::{
-    Body, DialogId, Framing, Headers, Invite, Ledger, Message, Method, RequestId, StatusCode, Transport,
+    Body, DialogId, Framing, Headers, Invite, Ledger, Message, Method, Policy, ReliableProvisionals,
+    RequestId, SessionTimerMode, SessionTimers, StatusCode, Transport,
 };
 
 use crate::bench::beginning;
@@ -34,7 +35,19 @@ fn over_a_good_network_every_call_ends_on_both_sides() {
 fn over_a_bad_network_every_call_ends_on_both_sides() {
     let seen = play_all(1_000..1_900, Setting::Bad);
 
-    for event in ["AckMissing", "Failed", "ReinviteAnswered", "ReferAccepted", "InfoAnswered", "InfoFailed"] {
+    for event in [
+        "AckMissing",
+        "Failed",
+        "ReinviteAnswered",
+        "ReferAccepted",
+        "InfoAnswered",
+        "InfoFailed",
+        "EarlyOffer",
+        "UpdateAnswered",
+        "UpdateRefused",
+        "Refreshed",
+        "ReferProgress",
+    ] {
         assert!(seen.get(event).is_some_and(|count| *count >= 3), "{event} is too rare: {seen:?}");
     }
 }
@@ -99,7 +112,9 @@ enum Later {
     HangUp(DialogId),
     Acknowledge(DialogId),
     Reinvite(DialogId),
+    Update(DialogId),
     Refer(DialogId),
+    Serve(DialogId, RequestId),
     Info(DialogId),
     Respond(RequestId),
     Cut,
@@ -159,6 +174,10 @@ impl Run {
         match event {
             Event::Invited { dialog, .. } => {
                 self.note(node, dialog, word);
+                let (now, policy) = (self.network.now(), self.policy());
+                if self.network.endpoint(node).set_policy(now, dialog, policy).is_err() {
+                    return;
+                }
                 for _ in 0..self.chance.random_range(0..3) {
                     self.later(node, 4_000, Later::Ring(dialog));
                 }
@@ -187,6 +206,26 @@ impl Run {
                     _ => self.act(node, Later::Accept(dialog)),
                 }
             }
+            Event::EarlyOffer { dialog, id, .. } => {
+                self.note(node, dialog, word);
+                match self.chance.random_range(0..6) {
+                    0 => {}
+                    1 => self.later(node, 2_000, Later::Respond(id)),
+                    _ => self.act(node, Later::Respond(id)),
+                }
+            }
+            Event::Progress { dialog, response } => {
+                self.note(node, dialog, word);
+                let (now, answer) = (self.network.now(), Some(Body::sdp("v=0")));
+                if self.chance.random_ratio(5, 6) {
+                    self.network.endpoint(node).prack(now, dialog, &response, answer);
+                }
+            }
+            Event::Referred { dialog, id, .. } if self.chance.random() => {
+                self.note(node, dialog, word);
+                self.later(node, 2_000, Later::Serve(dialog, id));
+                self.later(node, 20_000, Later::Serve(dialog, id));
+            }
             Event::Referred { dialog, id, .. }
             | Event::Info { dialog, id, .. }
             | Event::Notified { dialog, id, .. } => {
@@ -199,7 +238,6 @@ impl Run {
             | Event::Expired { dialog }
             | Event::Acknowledged { dialog, .. }
             | Event::AckMissing { dialog }
-            | Event::Progress { dialog, .. }
             | Event::Refused { dialog, .. }
             | Event::Failed { dialog, .. }
             | Event::ReinviteCancelled { dialog }
@@ -216,7 +254,6 @@ impl Run {
             | Event::UpdateRefused { dialog, .. }
             | Event::Pracked { dialog, .. }
             | Event::PrackMissing { dialog }
-            | Event::EarlyOffer { dialog, .. }
             | Event::Gone { dialog } => self.note(node, dialog, word),
             Event::Request { .. } | Event::RequestAnswered { .. } | Event::RequestFailed { .. } => {
                 panic!("nobody sends requests outside of dialogs here")
@@ -227,15 +264,20 @@ impl Run {
     /// What an owner may do with a call at any time; in the end it hangs up.
     fn plans(&mut self, node: Node, dialog: DialogId) {
         for _ in 0..self.chance.random_range(0..4) {
-            let later = match self.chance.random_range(0..4) {
+            let later = match self.chance.random_range(0..6) {
                 0 | 1 => Later::Reinvite(dialog),
                 2 => Later::Refer(dialog),
+                3 | 4 => Later::Update(dialog),
                 _ => Later::Info(dialog),
             };
             self.later(node, 20_000, later);
         }
-        let long = self.chance.random_ratio(1, 4);
-        self.later(node, if long { 120_000 } else { 30_000 }, Later::HangUp(dialog));
+        let long = match self.chance.random_range(0..8) {
+            0 => 600_000,
+            1 => 120_000,
+            _ => 30_000,
+        };
+        self.later(node, long, Later::HangUp(dialog));
     }
 
     fn note(&mut self, node: Node, dialog: DialogId, word: String) {
@@ -249,7 +291,9 @@ impl Run {
             Later::Call => self.call(node),
             Later::Cut => self.network.cut_streams(),
             Later::Ring(id) => {
-                self.network.endpoint(node).ring(now, id, StatusCode::RINGING, Headers::new(), None);
+                let early = body.filter(|_| self.chance.random());
+                let status = if early.is_some() { StatusCode::SESSION_PROGRESS } else { StatusCode::RINGING };
+                self.network.endpoint(node).ring(now, id, status, Headers::new(), early);
             }
             Later::Accept(id) => self.network.endpoint(node).accept(now, id, Headers::new(), body),
             Later::Refuse(id) => {
@@ -258,6 +302,15 @@ impl Run {
             Later::HangUp(id) => self.network.endpoint(node).hang_up(now, id, Headers::new()),
             Later::Acknowledge(id) => self.network.endpoint(node).acknowledge(now, id, None),
             Later::Reinvite(id) => self.network.endpoint(node).reinvite(now, id, Headers::new(), body),
+            Later::Update(id) => {
+                self.network.endpoint(node).update(now, id, Headers::new(), Body::sdp("v=0"));
+            }
+            Later::Serve(dialog, id) => {
+                let status = if self.chance.random() { StatusCode::RINGING } else { StatusCode::OK };
+                let endpoint = self.network.endpoint(node);
+                endpoint.accept_refer(now, id);
+                endpoint.refer_progress(now, dialog, id, status);
+            }
             Later::Refer(id) => {
                 let to = name("sip:carol@10.0.0.3");
                 self.network.endpoint(node).refer(now, id, &to, Headers::new());
@@ -268,6 +321,23 @@ impl Run {
                 self.network.endpoint(node).respond(now, id, status, Headers::new(), None);
             }
         }
+    }
+
+    /// Any policy. Session timers are as short as may be, so that they run in calls of minutes.
+    fn policy(&mut self) -> Policy {
+        let mode = match self.chance.random_range(0..4) {
+            0 => SessionTimerMode::Off,
+            1 => SessionTimerMode::Accept,
+            _ => SessionTimerMode::Ask,
+        };
+        let expires = Duration::from_secs(self.chance.random_range(90..200));
+        let min = Duration::from_secs(self.chance.random_range(90..130));
+        let reliable_provisionals = match self.chance.random_range(0..6) {
+            0 => ReliableProvisionals::Off,
+            1 | 2 => ReliableProvisionals::Required,
+            _ => ReliableProvisionals::Supported,
+        };
+        Policy { session_timers: SessionTimers { mode, expires, min }, reliable_provisionals }
     }
 
     fn call(&mut self, node: Node) {
@@ -286,6 +356,7 @@ impl Run {
         if self.chance.random_ratio(1, 6) {
             invite.timer_b = Some(Duration::from_millis(self.chance.random_range(100..3_000)));
         }
+        invite.policy = self.policy();
         let now = self.network.now();
         let dialog = self.network.endpoint(node).invite(now, invite);
         self.note(node, dialog, "Called".to_owned());
