@@ -12,7 +12,8 @@ use sip::auth::Credentials;
 use sip::endpoint::Event;
 use sip::{
     Body, Config, ConnectionId, DialogId, Endpoint, Flow, Framing, HeaderName, Headers, Invite, Ledger,
-    Local, Message, MessageWriter, NameAddr, RequestId, StatusCode, Target, Transport, Uri,
+    Local, Message, MessageWriter, NameAddr, Policy, ReliableProvisionals, RequestId,
+    SessionTimerMode, SessionTimers, StatusCode, Target, Transport, Uri,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -74,8 +75,15 @@ impl Run {
 
     /// A request of the peer, within a dialog of ours where there is one.
     fn request(&mut self, detail: u8) {
-        const METHODS: [&str; 8] = ["INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "NOTIFY", "INFO", "REFER"];
-        let method = METHODS[usize::from(detail % 8)];
+        const METHODS: [&str; 9] =
+            ["INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "NOTIFY", "INFO", "REFER", "PRACK"];
+        const EXTENSIONS: [&str; 4] = [
+            "Supported: timer, 100rel\r\nSession-Expires: 90;refresher=uac\r\nAllow: UPDATE\r\n",
+            "Require: 100rel\r\nAllow: UPDATE, PRACK\r\n",
+            "Supported: timer\r\nSession-Expires: 100\r\nMin-SE: 95\r\nRefer-Sub: false\r\n",
+            "",
+        ];
+        let method = METHODS[usize::from(detail % 9)];
         let known = self.seen.get(usize::from(detail / 8) % self.seen.len().max(1));
         let (from, to, call_id) = match known {
             Some(ours) if detail & 64 != 0 => {
@@ -94,12 +102,18 @@ impl Run {
         };
         let seq = u32::from(detail / 16) + 1;
         let body = if detail & 128 == 0 { "" } else { "SIP/2.0 200 OK\r\n" };
+        let extensions = EXTENSIONS[usize::from(detail / 4 % 4)];
+        // The RAck of the latest reliable response of ours, where there is one.
+        let rseq = self.seen.iter().rev().find_map(|ours| ours.rseq().ok().flatten()).unwrap_or(1);
+        let invite = self.seen.iter().rev().find(|ours| ours.rseq().is_ok_and(|rseq| rseq.is_some()));
+        let invite = invite.and_then(|ours| Some(ours.cseq().ok()?.number)).unwrap_or(1);
         let state = if detail & 32 == 0 { "active" } else { "terminated" };
         self.receive(
             format!(
                 "{method} sip:e@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{seq}{}\r\n\
                  From: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {seq} {method}\r\nMax-Forwards: 9\r\n\
                  Contact: <sip:a@192.0.2.9>\r\nEvent: refer\r\nSubscription-State: {state}\r\n\
+                 Refer-To: <sip:x@y>\r\nRAck: {rseq} {invite} INVITE\r\n{extensions}\
                  Content-Length: {}\r\n\r\n{body}",
                 if method == "CANCEL" || method == "ACK" { "INVITE" } else { method },
                 body.len()
@@ -110,7 +124,7 @@ impl Run {
 
     /// A response to one of our requests.
     fn response(&mut self, detail: u8) {
-        const CODES: [u16; 12] = [100, 180, 183, 200, 202, 302, 401, 407, 481, 486, 491, 408];
+        const CODES: [u16; 12] = [100, 180, 183, 200, 202, 422, 401, 407, 481, 486, 491, 408];
         let requests: Vec<_> = self.seen.iter().filter(|message| message.method().is_some()).collect();
         let Some(request) = requests.get(usize::from(detail / 12) % requests.len().max(1)) else { return };
         let status = StatusCode::new(CODES[usize::from(detail % 12)]).expect("a code");
@@ -120,6 +134,14 @@ impl Run {
             HeaderName::WwwAuthenticate,
             format_args!("Digest realm=\"r\", nonce=\"{detail}\", stale=true"),
         );
+        writer.header(HeaderName::Allow, "UPDATE, PRACK");
+        if detail & 2 != 0 {
+            writer.header(HeaderName::SessionExpires, "90;refresher=uac").header(HeaderName::MinSe, detail);
+        }
+        if detail & 4 != 0 {
+            writer.header(HeaderName::Require, "100rel").header(HeaderName::RSeq, detail / 64 + 1);
+            writer.body("application/sdp", "v=0");
+        }
         let wire = writer.finish();
         self.receive(wire);
     }
@@ -162,7 +184,8 @@ impl Run {
             let invite = Invite::new(target, far.uri().clone(), name("sip:e@192.0.2.1"), far);
             let credentials = Some(Credentials { username: "u".into(), password: "p".into() });
             let timer_b = (detail & 32 != 0).then(|| Duration::from_secs(1));
-            let dialog = self.endpoint.invite(now, Invite { body, credentials, timer_b, ..invite });
+            let policy = policy(detail);
+            let dialog = self.endpoint.invite(now, Invite { body, credentials, timer_b, policy, ..invite });
             self.dialogs.insert(dialog, false);
             return;
         }
@@ -181,9 +204,16 @@ impl Run {
                 endpoint.refer(now, dialog, &to, Headers::new());
             }
             11 => endpoint.info(now, dialog, Headers::new(), body),
-            12 | 13 => {
+            12 => {
                 if let Some(id) = self.requests.pop() {
-                    endpoint.respond(now, id, StatusCode::OK, Headers::new(), None);
+                    endpoint.respond(now, id, StatusCode::OK, Headers::new(), body);
+                }
+            }
+            13 => {
+                if let Some(id) = self.requests.last().copied() {
+                    let status = if detail & 32 == 0 { StatusCode::RINGING } else { StatusCode::OK };
+                    endpoint.accept_refer(now, id);
+                    endpoint.refer_progress(now, dialog, id, status);
                 }
             }
             14 => {
@@ -191,6 +221,7 @@ impl Run {
                     endpoint.discard(id);
                 }
             }
+            15 if detail & 64 != 0 => endpoint.update(now, dialog, Headers::new(), Body::sdp("v=1")),
             _ => endpoint.respond(now, RequestId(u64::from(detail)), StatusCode::OK, Headers::new(), None),
         }
     }
@@ -217,13 +248,22 @@ impl Run {
         }
         while let Some(event) = self.endpoint.poll_event() {
             match &event {
-                Event::Invited { dialog, .. } => _ = self.dialogs.insert(*dialog, false),
+                Event::Invited { dialog, request, .. } => {
+                    self.dialogs.insert(*dialog, false);
+                    let _ = self.endpoint.replaced(request);
+                    let detail = u8::try_from(request.body().len() % 251).unwrap_or_default();
+                    let _ = self.endpoint.set_policy(self.now, *dialog, policy(detail));
+                }
+                Event::Progress { dialog, response } => {
+                    self.endpoint.prack(self.now, *dialog, response, Some(Body::sdp("v=0")));
+                }
                 Event::Gone { dialog } => {
                     assert_eq!(self.dialogs.insert(*dialog, true), Some(false), "gone twice or never there");
                 }
                 Event::Referred { id, .. }
                 | Event::Info { id, .. }
                 | Event::Notified { id, .. }
+                | Event::EarlyOffer { id, .. }
                 | Event::Request { id, .. } => self.requests.push(*id),
                 _ => {}
             }
@@ -246,4 +286,14 @@ impl Run {
 
 fn text(message: &Message, name: HeaderName) -> String {
     message.header(name).map(|value| value.text().into_owned()).unwrap_or_default()
+}
+
+/// Any policy.
+fn policy(detail: u8) -> Policy {
+    let mode = [SessionTimerMode::Off, SessionTimerMode::Accept, SessionTimerMode::Ask][usize::from(detail % 3)];
+    let reliable_provisionals =
+        [ReliableProvisionals::Off, ReliableProvisionals::Supported, ReliableProvisionals::Required]
+            [usize::from(detail / 3 % 3)];
+    let expires = Duration::from_secs(90);
+    Policy { session_timers: SessionTimers { mode, expires, ..SessionTimers::default() }, reliable_provisionals }
 }
