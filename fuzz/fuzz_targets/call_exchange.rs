@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use callingedge::call::{
-    CallId, Command, Dialect, Engine, EngineCommand, EngineFailure, EventBody, Exchange, FIRST_LEG, Fallback, Mode,
+    CallId, Command, Destinations, Dialect, Engine, EngineCommand, EngineFailure, EventBody, Exchange, FIRST_LEG, Fallback, Mode,
     Output, Provider, ProviderKind, Record, RequestId, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder,
     VoiceSummary,
 };
@@ -288,7 +288,9 @@ fn settings() -> Settings {
             credentials: Some(sip::auth::Credentials::new("u", "p")),
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
+            destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
+            calls_per_second: None,
             ring_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(5),
             max_duration: Duration::from_secs(60),

@@ -33,7 +33,7 @@ pub(crate) struct Unauthorized(#[expect(dead_code, reason = "named for the docum
 
 /// 403.
 #[derive(ToResponse)]
-#[response(description = "The token lacks the scope.", content_type = "application/problem+json",
+#[response(description = "The token lacks the scope, or the provider may not dial there.", content_type = "application/problem+json",
     example = json!({"type": "/api/docs#auth.scope", "title": "The token lacks a scope", "status": 403,
         "detail": "This needs a token with the scope `calls:write`.", "code": "auth.scope",
         "instance": "urn:callingedge:request:5b1e6a0c9d2f4471"}))]

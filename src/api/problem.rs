@@ -100,6 +100,8 @@ codes! {
         "Name an engine of the configuration.";
     EngineMissing, "engine.missing", UNPROCESSABLE_ENTITY, "No engine was named",
         "Name one in `engine`, or give the provider a default one.";
+    DestinationForbidden, "destination.forbidden", FORBIDDEN, "The provider may not dial this destination",
+        "Call somebody else, or let `allow_destinations` of the provider name it as `detail` says.";
     TransferUnsupported, "transfer.unsupported", UNPROCESSABLE_ENTITY, "The call cannot be handed over like this",
         "Leave out or change the field named in `field`.";
     TransferUnderWay, "transfer.under_way", CONFLICT, "A transfer is already under way",
@@ -108,6 +110,8 @@ codes! {
         "Check the id; GET /api/webhooks/deliveries lists them.";
     LimitCalls, "limit.calls", TOO_MANY_REQUESTS, "The limit of calls at once is reached",
         "Try again when a call has ended, or raise the limit that `detail` names.";
+    LimitCallsPerSecond, "limit.calls_per_second", TOO_MANY_REQUESTS, "New calls come too fast",
+        "Try again after `Retry-After` seconds, or raise `calls_per_second` where `detail` says.";
     LimitStreams, "limit.streams", TOO_MANY_REQUESTS, "Too many readers of events",
         "Close other streams, or raise `max_event_streams` in [http].";
     EdgeFailed, "edge.failed", INTERNAL_SERVER_ERROR, "The edge made a mistake",
@@ -256,6 +260,12 @@ impl From<CommandError> for Problem {
                 Self::new(Code::IdempotencyConflict, detail).at("Idempotency-Key")
             }
             CommandError::LimitCalls { scope: _ } => Self::new(Code::LimitCalls, detail),
+            CommandError::LimitRate { scope: _, retry_after } => {
+                Self::new(Code::LimitCallsPerSecond, detail).later(whole_seconds(retry_after))
+            }
+            CommandError::DestinationForbidden { field, problem: _ } => {
+                Self::new(Code::DestinationForbidden, detail).at(field)
+            }
             CommandError::StoreBehind => Self::new(Code::EdgeStoreBehind, detail),
             CommandError::Draining => Self::new(Code::EdgeDraining, detail).later(Duration::from_secs(5)),
         }
@@ -265,6 +275,11 @@ impl From<CommandError> for Problem {
 /// The bearer may do other things, but not this.
 pub(crate) fn scope_missing(needed: Scope) -> Problem {
     Problem::new(Code::AuthScope, format!("This needs a token with the scope `{needed}`."))
+}
+
+/// As `Retry-After` has it: never too early.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
 fn capitalised(sentence: &str) -> String {
@@ -318,6 +333,7 @@ mod tests {
             CommandError::TransferUnderWay,
             CommandError::IdempotencyConflict,
             CommandError::LimitCalls { scope: "edge" },
+            CommandError::LimitRate { scope: "tenant", retry_after: Duration::from_millis(1) },
             CommandError::StoreBehind,
             CommandError::Draining,
         ];

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::command::CommandError;
 use super::ids::{EngineName, ProviderKey, TenantId};
+use super::pace::Pace;
 use super::settings::{Engine, Provider, Settings};
 use super::view::Mode;
 
@@ -18,6 +20,8 @@ pub(super) enum Refusal {
     NoRoute,
     /// A limit of calls at once is reached.
     Limit,
+    /// New calls come too fast.
+    Rate(Duration),
     /// The disk does not keep up.
     StoreBehind,
     /// The edge is stopping.
@@ -30,6 +34,10 @@ impl Refusal {
         match self {
             Self::NoRoute => (sip::StatusCode::NOT_FOUND, None, "No route for this number"),
             Self::Limit => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(5), "Limit of calls at once"),
+            Self::Rate(wait) => {
+                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                (sip::StatusCode::SERVICE_UNAVAILABLE, Some(seconds), "Limit of calls a second")
+            }
             Self::StoreBehind => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(5), "Overloaded"),
             Self::Draining => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(10), "Stopping"),
         }
@@ -116,28 +124,63 @@ fn nearest<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a 
         .map(|(_, name)| name)
 }
 
-/// Calls at once: over all, by tenant, by provider.
+/// Why there is no room for one more call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// A limit of calls at once: `edge`, `tenant` or `provider`.
+    AtOnce(&'static str),
+    /// A limit of new calls a second, `tenant` or `provider`, and when one more may come.
+    TooFast(&'static str, Duration),
+}
+
+/// Calls at once: over all, by tenant, by provider; and how fast they come.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     calls: usize,
     tenants: BTreeMap<TenantId, usize>,
     providers: BTreeMap<ProviderKey, usize>,
+    paces_of_tenants: BTreeMap<TenantId, Pace>,
+    paces_of_providers: BTreeMap<ProviderKey, Pace>,
 }
 
 impl Census {
     /// Counts one more call, unless a limit says no; then says which.
-    pub(super) fn admit(&mut self, settings: &Settings, provider: &Provider) -> Result<(), &'static str> {
-        let tenant_limit = settings.tenants.get(&provider.tenant).and_then(|tenant| tenant.max_calls);
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        settings: &Settings,
+        provider: &Provider,
+    ) -> Result<(), Full> {
+        let tenant = settings.tenants.get(&provider.tenant);
+        let tenant_limit = tenant.and_then(|tenant| tenant.max_calls);
         let of_tenant = self.tenants.entry(provider.tenant.clone()).or_default();
         let of_provider = self.providers.entry(provider.key.clone()).or_default();
         if self.calls >= settings.max_calls {
-            return Err("edge");
+            return Err(Full::AtOnce("edge"));
         }
         if tenant_limit.is_some_and(|limit| *of_tenant >= limit) {
-            return Err("tenant");
+            return Err(Full::AtOnce("tenant"));
         }
         if provider.trunk.max_calls.is_some_and(|limit| *of_provider >= limit) {
-            return Err("provider");
+            return Err(Full::AtOnce("provider"));
+        }
+        let tenant_rate = tenant.and_then(|tenant| tenant.calls_per_second);
+        let pace_of_tenant = self.paces_of_tenants.entry(provider.tenant.clone()).or_default();
+        let pace_of_provider = self.paces_of_providers.entry(provider.key.clone()).or_default();
+        let rates = [
+            ("tenant", tenant_rate, pace_of_tenant),
+            ("provider", provider.trunk.calls_per_second, pace_of_provider),
+        ];
+        for (scope, rate, pace) in &rates {
+            if let Some(wait) = rate.and_then(|rate| pace.wait(now, rate)) {
+                return Err(Full::TooFast(scope, wait));
+            }
+        }
+        // Only a call that every limit lets through counts for any.
+        for (_, rate, pace) in rates {
+            if let Some(rate) = rate {
+                pace.count(now, rate);
+            }
         }
         self.calls += 1;
         *of_tenant += 1;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::destination::Forbidden;
 use super::ids::{CallId, ProviderKey, TenantId};
 use super::record::{CallRecord, Idempotency};
 use super::view::{CallView, Mode};
@@ -327,6 +329,22 @@ pub enum CommandError {
         /// `edge`, `tenant` or `provider`.
         scope: &'static str,
     },
+    /// New calls come faster than a configured number a second.
+    #[error("the limit of new calls a second is reached ({scope})")]
+    LimitRate {
+        /// `tenant` or `provider`.
+        scope: &'static str,
+        /// When one more may come.
+        retry_after: Duration,
+    },
+    /// The trunk may not dial there.
+    #[error("`{field}`: {problem}")]
+    DestinationForbidden {
+        /// Path of the field.
+        field: &'static str,
+        /// What may not be dialled, and what to write so that it may.
+        problem: Forbidden,
+    },
     /// The disk does not keep up.
     #[error("the edge cannot save events fast enough; try again shortly")]
     StoreBehind,
@@ -352,6 +370,8 @@ impl CommandError {
             Self::TransferUnderWay => "transfer.under_way",
             Self::IdempotencyConflict => "idempotency.conflict",
             Self::LimitCalls { .. } => "limit.calls",
+            Self::LimitRate { .. } => "limit.calls_per_second",
+            Self::DestinationForbidden { .. } => "destination.forbidden",
             Self::StoreBehind => "edge.store_behind",
             Self::Draining => "edge.draining",
         }

@@ -231,7 +231,7 @@ impl Call {
                 "only an inbound call can be redirected",
             );
         };
-        match super::number::uri(to, &self.provider.trunk) {
+        match self.destination(hands, to) {
             Ok(uri) => {
                 self.milestone(hands, Layer::Engine, "engine redirected", None);
                 let headers = vec![("Contact".into(), format!("<{uri}>"))];
@@ -239,7 +239,7 @@ impl Call {
                 let status = sip::StatusCode::MOVED_TEMPORARILY;
                 self.end_turned_away(hands, status, raw, Farewell::Refuse { status, headers });
             }
-            Err(error) => self.refuse_engine(hands, None, "field.invalid", &error.to_string()),
+            Err(error) => self.refuse_engine(hands, None, error.code(), &error.to_string()),
         }
     }
 

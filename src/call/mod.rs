@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod context;
 mod conversation;
+mod destination;
 mod engine;
 mod event;
 mod exchange;
@@ -20,6 +21,7 @@ mod one;
 mod outbound;
 mod output;
 mod outputs;
+mod pace;
 mod record;
 mod registration;
 mod settings;
@@ -37,6 +39,7 @@ pub use command::{
     TransferCall, TransferStyle, TransferTarget, WrapUp,
 };
 pub use context::Context;
+pub use destination::{Destinations, Forbidden, Place, country_of, home};
 pub use engine::{
     Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferState, TransferStep,
 };

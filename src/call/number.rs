@@ -1,9 +1,11 @@
 //! Numbers and URIs as people write them, and as SIP does.
 
+use super::command::CommandError;
+use super::destination::Forbidden;
 use super::settings::Trunk;
 
 /// Why something cannot be dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotDialable {
     #[error("write an E.164 number (+16505824074), digits, or a SIP URI (sip:user@host)")]
     Syntax,
@@ -11,6 +13,39 @@ pub(super) enum NotDialable {
     Uri,
     #[error("a number needs the trunk's `domain` or `target`")]
     NoDomain,
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+}
+
+impl NotDialable {
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden(_))
+    }
+
+    /// What an engine is told.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Forbidden(_) => "destination.forbidden",
+            Self::Syntax | Self::Uri | Self::NoDomain => "field.invalid",
+        }
+    }
+
+    /// What the API is told of this field.
+    pub(super) fn at(self, field: &'static str) -> CommandError {
+        match self {
+            Self::Forbidden(problem) => CommandError::DestinationForbidden { field, problem },
+            Self::Syntax | Self::Uri | Self::NoDomain => {
+                CommandError::Invalid { field, problem: self.to_string() }
+            }
+        }
+    }
+}
+
+/// [`uri`], if the trunk may dial it.
+pub(super) fn destination(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
+    let uri = uri(to, trunk)?;
+    trunk.destinations.permit(&uri, trunk)?;
+    Ok(uri)
 }
 
 /// The URI to request for `to`: a SIP URI as it is, a number at the trunk's domain.

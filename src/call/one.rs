@@ -43,6 +43,8 @@ pub(super) struct Hands<'a> {
     pub(super) chance: &'a mut rand::rngs::StdRng,
     /// The targets of every trunk, and how they are.
     pub(super) ways: &'a mut BTreeMap<ProviderKey, Ways>,
+    /// Counts what was not dialled because the trunk may not.
+    pub(super) forbidden: &'a mut u64,
 }
 
 /// Where a call stands, with the deadline that each state has.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::destination::Destinations;
 use super::engine::Dialect;
 use super::ids::{EngineName, ProviderKey, TenantId};
 use super::view::Mode;
@@ -65,6 +66,8 @@ pub struct Tenant {
     pub signs_webhooks: bool,
     /// Calls at once.
     pub max_calls: Option<usize>,
+    /// New calls a second, both ways together.
+    pub calls_per_second: Option<u32>,
 }
 
 /// A way to the telephone network, or to a platform.
@@ -121,8 +124,12 @@ pub struct Trunk {
     pub from: Option<String>,
     /// In order of preference.
     pub codecs: Vec<media::Codec>,
+    /// Where it may dial.
+    pub destinations: Destinations,
     /// Calls at once.
     pub max_calls: Option<usize>,
+    /// New calls a second, both ways together.
+    pub calls_per_second: Option<u32>,
     /// How long an outbound call may ring when the request does not say.
     pub ring_timeout: Duration,
     /// How long without any response before a request counts as lost (Timer B, F).
@@ -139,6 +146,33 @@ pub struct Trunk {
     pub probe_interval: Option<Duration>,
     /// Headers of the INVITE that the engine may see beside the usual ones, lower case.
     pub pass_headers: Vec<String>,
+}
+
+impl Trunk {
+    /// A trunk to these targets, all else as an empty section of the configuration has it.
+    pub fn to(targets: Vec<TrunkTarget>) -> Self {
+        Self {
+            peers: Vec::new(),
+            probe_interval: (!targets.is_empty()).then_some(Duration::from_secs(30)),
+            targets,
+            register: None,
+            domain: None,
+            credentials: None,
+            from: None,
+            codecs: media::Codec::ALL.to_vec(),
+            destinations: Destinations::default(),
+            max_calls: None,
+            calls_per_second: None,
+            ring_timeout: Duration::from_secs(60),
+            // 64·T1 (RFC 3261 §17.1.1.2).
+            response_timeout: Duration::from_secs(32),
+            max_duration: Duration::from_secs(7200),
+            media_timeout: Duration::from_secs(60),
+            transfer_timeout: Duration::from_secs(60),
+            pass_headers: Vec::new(),
+            policy: sip::Policy::default(),
+        }
+    }
 }
 
 /// One far end of a trunk.

@@ -13,7 +13,7 @@ use super::command::{CommandError, OnFailure, TransferCall, TransferStyle, Trans
 use super::engine::{EngineEvent, TransferState, TransferStep};
 use super::event::{EndReason, EventKind};
 use super::inbound::reason_header;
-use super::number;
+use super::number::{self, NotDialable};
 use super::one::{Call, Farewell, Hands, State};
 use super::record::Layer;
 use super::telling;
@@ -68,8 +68,7 @@ impl Call {
             let problem = "the call leaves the edge with a blind transfer";
             return Err(CommandError::TransferUnsupported { field: "assist_after", problem });
         }
-        let refer_to = number::uri(to, &self.provider.trunk)
-            .map_err(|error| CommandError::Invalid { field: "to", problem: error.to_string() })?;
+        let refer_to = self.destination(hands, to).map_err(|error| error.at("to"))?;
         if let Some(context) = ordered.context {
             self.story.change(hands.outputs, |view| view.context.merge(context));
         }
@@ -88,9 +87,9 @@ impl Call {
         if let Err(error) = self.may_transfer() {
             return self.refuse_engine(hands, id, error.code(), &error.to_string());
         }
-        match number::uri(to, &self.provider.trunk) {
+        match self.destination(hands, to) {
             Ok(refer_to) => self.refer(hands, &refer_to, reason, id, OnFailure::ReturnToAi),
-            Err(error) => self.refuse_engine(hands, id, "field.invalid", &error.to_string()),
+            Err(error) => self.refuse_engine(hands, id, error.code(), &error.to_string()),
         }
     }
 
@@ -114,6 +113,18 @@ impl Call {
         ];
         hands.endpoint.respond(hands.now, id, status, headers, None);
         self.milestone(hands, Layer::Signalling, "transfer asked by the far end", Some("refused".to_owned()));
+    }
+
+    /// Where the caller is to be sent, if the trunk may dial it.
+    pub(super) fn destination(&self, hands: &mut Hands<'_>, to: &str) -> Result<sip::Uri, NotDialable> {
+        let destination = number::destination(to, &self.provider.trunk);
+        if let Err(error) = &destination
+            && error.is_forbidden()
+        {
+            *hands.forbidden += 1;
+            self.milestone(hands, Layer::Control, "destination forbidden", Some(error.to_string()));
+        }
+        destination
     }
 
     fn may_transfer(&self) -> Result<(), CommandError> {

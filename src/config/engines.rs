@@ -32,6 +32,7 @@ pub(super) fn tenants(
         if previous.is_some() && secret.is_none() {
             section.missing("webhook_secret", "{ env = \"WEBHOOK_SECRET\" }");
         }
+        let calls_per_second = section.number("calls_per_second", 1..=10_000);
         section.finish();
 
         let id = TenantId::from(name.as_str());
@@ -40,7 +41,7 @@ pub(super) fn tenants(
             let previous = previous.as_ref().map(signing);
             secrets.insert(id.clone(), Secrets { current: signing(secret), previous });
         }
-        let tenant = Tenant { webhook_url, signs_webhooks: secret.is_some(), max_calls };
+        let tenant = Tenant { webhook_url, signs_webhooks: secret.is_some(), max_calls, calls_per_second };
         tenants.insert(name, Some((id, tenant)));
     }
     tenants

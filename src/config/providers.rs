@@ -14,8 +14,8 @@ use super::section::Section;
 use super::sip_tls::{self, SipTls};
 use super::surroundings::Surroundings;
 use crate::call::{
-    Engine, EngineName, Mode, NumberPattern, Provider, ProviderKey, ProviderKind, Route, Tenant, TenantId,
-    Trunk, TrunkTarget,
+    Destinations, Engine, EngineName, Mode, NumberPattern, Place, Provider, ProviderKey, ProviderKind, Route,
+    Tenant, TenantId, Trunk, TrunkTarget,
 };
 use crate::spelling;
 use crate::webhook::Secrets;
@@ -85,7 +85,7 @@ fn provider(
     }
     let engine = engines.read(&mut section, "engine", "engine");
     let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
-    let trunk = trunk(&mut section, surroundings);
+    let mut trunk = trunk(&mut section, surroundings);
     if let Some(trunk) = &trunk {
         let at_targets = trunk.targets.iter().map(|at| IpNet::from(at.target.address.ip().to_canonical()));
         let networks = trunk.peers.iter().copied().chain(at_targets).collect();
@@ -95,6 +95,9 @@ fn provider(
         sip_tls.trunks.push((name.into(), tls));
     }
     let routes = routes(&mut section, engine.as_deref(), mode, engines);
+    if let Some(trunk) = &mut trunk {
+        trunk.destinations.home = crate::call::home(trunk.from.as_deref(), &routes);
+    }
     section.finish();
     Some(Provider {
         key: name.into(),
@@ -130,32 +133,67 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
     };
     let credentials = credentials(section, surroundings);
     let register = register(section, credentials.is_some(), targets.is_empty());
+    let usual = Trunk::to(targets);
     let trunk = Trunk {
         peers: peers.unwrap_or_default(),
         domain: section.parsed("domain", host_name),
         credentials,
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
         codecs: codecs(section),
+        destinations: destinations(section),
         max_calls: section.number("max_calls", 1..=100_000).map(|calls| calls as usize),
-        ring_timeout: section.seconds("ring_timeout_sec", 1..=600).unwrap_or(Duration::from_secs(60)),
-        // 64·T1 (RFC 3261 §17.1.1.2).
+        calls_per_second: section.number("calls_per_second", 1..=10_000),
+        ring_timeout: section.seconds("ring_timeout_sec", 1..=600).unwrap_or(usual.ring_timeout),
         response_timeout: section
             .milliseconds("response_timeout_ms", 500..=64_000)
-            .unwrap_or(Duration::from_secs(32)),
-        max_duration: section.seconds("max_duration_sec", 1..=86_400).unwrap_or(Duration::from_secs(7200)),
-        media_timeout: section.seconds("media_timeout_sec", 1..=3600).unwrap_or(Duration::from_secs(60)),
-        transfer_timeout: section.seconds("transfer_timeout_sec", 1..=600).unwrap_or(Duration::from_secs(60)),
+            .unwrap_or(usual.response_timeout),
+        max_duration: section.seconds("max_duration_sec", 1..=86_400).unwrap_or(usual.max_duration),
+        media_timeout: section.seconds("media_timeout_sec", 1..=3600).unwrap_or(usual.media_timeout),
+        transfer_timeout: section.seconds("transfer_timeout_sec", 1..=600).unwrap_or(usual.transfer_timeout),
         policy: policy(section),
         probe_interval: match section.seconds("probe_interval_sec", 0..=3600) {
             Some(Duration::ZERO) => None,
             Some(interval) => Some(interval),
-            None => (!targets.is_empty()).then_some(Duration::from_secs(30)),
+            None => usual.probe_interval,
         },
-        targets,
+        targets: usual.targets,
         register,
         pass_headers: section.list("pass_headers", lower_header).unwrap_or_default(),
     };
     Some(trunk)
+}
+
+/// Where the trunk may dial, as written; what it may without a list is decided when its numbers are known.
+fn destinations(section: &mut Section<'_>) -> Destinations {
+    let allow = section.list("allow_destinations", place);
+    let deny = section.list("deny_destinations", place).unwrap_or_default();
+    Destinations { allow, deny, home: Vec::new() }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let rule = "is not a destination; write the beginning of numbers like +49, hosts like sip:example.com, \
+                sip:*.example.com or sip:203.0.113.0/24, or * for everything";
+    if text == "*" {
+        return Ok(Place::Anywhere);
+    }
+    let Some(host) = text.strip_prefix("sip:") else {
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        let dialled = |byte: u8| byte.is_ascii_digit() || (digits == text && matches!(byte, b'*' | b'#'));
+        let good = (1..=32).contains(&digits.len()) && digits.bytes().all(dialled);
+        return good.then(|| Place::Number(text.to_owned())).ok_or_else(|| rule.to_owned());
+    };
+    if let Ok(network) = host.parse::<IpNet>() {
+        return Ok(Place::Network(network.trunc()));
+    }
+    let below = host.strip_prefix("*.");
+    let name = host_name(below.unwrap_or(host)).map_err(|_| rule)?.to_ascii_lowercase();
+    let uri = sip::Uri::parse(format!("sip:{name}")).map_err(|_| rule)?;
+    match (uri.host().and_then(sip::Host::ip), below) {
+        (Some(address), None) => Ok(Place::Network(address.into())),
+        (Some(_), Some(_)) => Err(rule.to_owned()),
+        (None, Some(_)) => Ok(Place::Below(name)),
+        (None, None) => Ok(Place::Host(name)),
+    }
 }
 
 fn credentials(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<sip::auth::Credentials> {

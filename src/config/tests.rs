@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::*;
-use crate::call::{EngineName, Fallback, Mode, NumberPattern, ProviderKey, TrunkTarget};
+use crate::call::{EngineName, Fallback, Mode, NumberPattern, Place, ProviderKey, TrunkTarget};
 
 /// The least that runs; `PROVIDER` and `TOP` are where tests write.
 const LEAST: &str = r#"
@@ -448,6 +448,39 @@ fn a_reload_tells_which_sections_only_a_restart_changes() {
 
     assert_eq!(old.needs_restart_for(&newer), ["sip"]);
     assert_eq!(newer.settings.max_calls, 10);
+}
+
+#[test]
+fn destinations_are_numbers_hosts_domains_and_networks() {
+    let trunk = |keys: &str| {
+        let text = LEAST.replace("peers = ", &format!("{keys}\npeers = "));
+        parse(&text).unwrap().settings.providers[&ProviderKey::from("trunk")].trunk.clone()
+    };
+
+    let written = trunk(
+        "allow_destinations = [\"+49\", \"*72\", \"sip:PBX.example.com\", \"sip:*.example.com\", \
+         \"sip:203.0.113.7/24\", \"sip:[2001:db8::1]\", \"*\"]\ndeny_destinations = [\"+1900\"]",
+    );
+    let allow = [
+        Place::Number("+49".into()),
+        Place::Number("*72".into()),
+        Place::Host("pbx.example.com".into()),
+        Place::Below("example.com".into()),
+        Place::Network("203.0.113.0/24".parse().unwrap()),
+        Place::Network("2001:db8::1/128".parse().unwrap()),
+        Place::Anywhere,
+    ];
+    assert_eq!(written.destinations.allow, Some(allow.to_vec()));
+    assert_eq!(written.destinations.deny, [Place::Number("+1900".into())]);
+
+    let unwritten = trunk("from = \"+4930123456\"");
+    assert_eq!(unwritten.destinations.allow, None);
+    assert_eq!(unwritten.destinations.home, ["+49"]);
+
+    for wrong in ["", "+", "example.com", "sip:", "sip:alice@example.com", "sip:*.203.0.113.7", "+4 9"] {
+        let text = LEAST.replace("peers = ", &format!("allow_destinations = [\"{wrong}\"]\npeers = "));
+        assert!(mistakes(&text)[0].contains("is not a destination"), "{wrong}");
+    }
 }
 
 /// An unknown key makes a section tell all that it knows.

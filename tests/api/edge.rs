@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use callingedge::api::{Api, Commands, MetricsAccess, Order, Phase, ProviderHealth};
 use callingedge::call::{
-    Answer, CallId, CallRecord, CallTable, CallView, Command, CommandError, Context, Direction, EventId,
-    EventKind, EventRecord, Health, Idempotency, Latency, Layer, Milestone, Mode, ProviderKey, Quality,
-    Record, RecordNumber, SipPart, Status, TenantId, Timestamp,
+    Answer, CallId, CallRecord, CallTable, CallView, Command, CommandError, Context, Destinations, Direction,
+    EventId, EventKind, EventRecord, Forbidden, Health, Idempotency, Latency, Layer, Milestone, Mode,
+    ProviderKey, Quality, Record, RecordNumber, SipPart, Status, TenantId, Timestamp, Trunk,
 };
 use callingedge::config::{Config, SecretsAre, Surroundings};
 use callingedge::store::{Location, Scope, Store, StoreOptions};
@@ -329,8 +329,15 @@ fn scripted(number: &str) -> Option<CommandError> {
         "908" => CommandError::LimitCalls { scope: "tenant" },
         "909" => CommandError::StoreBehind,
         "910" => CommandError::Draining,
+        "911" => CommandError::LimitRate { scope: "provider", retry_after: Duration::from_millis(1200) },
+        "912" => CommandError::DestinationForbidden { field: "to", problem: forbidden(number) },
         _ => return None,
     })
+}
+
+fn forbidden(number: &str) -> Forbidden {
+    let uri = sip::Uri::parse(format!("sip:+{number}@127.0.0.1")).unwrap();
+    Destinations::default().permit(&uri, &Trunk::to(Vec::new())).unwrap_err()
 }
 
 fn record(second: u64, tenant: &str, status: Status, idempotency: Option<Idempotency>) -> CallRecord {

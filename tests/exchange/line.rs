@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use callingedge::call::{
-    Announcement, Answer, CallId, CallRecord, Command, Dialect, Engine, EngineCommand, EngineEvent,
-    EventBody, EventKind, Exchange, FIRST_LEG, Fallback, Health, Idempotency, Mode, NumberPattern, Output,
-    PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, Route, Settings, Tenant, Trunk,
-    TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
+    Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, Engine, EngineCommand,
+    EngineEvent, EventBody, EventKind, Exchange, FIRST_LEG, Fallback, Health, Idempotency, Mode,
+    NumberPattern, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, Route,
+    Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
@@ -310,7 +310,9 @@ pub(crate) fn settings() -> Settings {
             credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
+            destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
+            calls_per_second: None,
             ring_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(5),
             max_duration: Duration::from_secs(3600),

@@ -11,6 +11,7 @@ mod inbound;
 mod line;
 mod orders;
 mod outbound;
+mod policy;
 mod registering;
 mod running;
 mod stopping;

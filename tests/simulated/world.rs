@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use callingedge::call::{
-    Announcement, Answer, CallId, CallRecord, Command, Dialect, EndReason, Engine, EngineCommand,
-    EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegSummary, Mode, NumberPattern,
-    OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, Route, Settings,
-    Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources, VoiceFact,
-    VoiceOrder, VoiceSummary, WrapUp,
+    Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, EndReason, Engine,
+    EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegSummary, Mode,
+    NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId,
+    Route, Settings, Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources,
+    VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -793,7 +793,9 @@ fn settings(seed: u64) -> Arc<Settings> {
             credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
+            destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
+            calls_per_second: None,
             ring_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(5),
             max_duration: Duration::from_secs(30),

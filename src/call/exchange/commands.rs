@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Exchange, KnownKey};
-use crate::call::admission;
+use crate::call::admission::{self, Full};
 use crate::call::command::{Answer, CommandError, PlaceCall, TransferCall, WrapUp};
 use crate::call::ids::{CallId, ProviderKey, TenantId};
 use crate::call::number;
@@ -45,9 +45,17 @@ impl Exchange {
             return Err(CommandError::ProviderInboundOnly);
         }
         let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
-        number::uri(&call.to, &provider.trunk)
-            .map_err(|error| CommandError::Invalid { field: "to", problem: error.to_string() })?;
-        self.census.admit(&self.settings, &provider).map_err(|scope| CommandError::LimitCalls { scope })?;
+        number::destination(&call.to, &provider.trunk).map_err(|error| {
+            self.tally.forbidden += u64::from(error.is_forbidden());
+            error.at("to")
+        })?;
+        self.census.admit(now, &self.settings, &provider).map_err(|full| match full {
+            Full::AtOnce(scope) => CommandError::LimitCalls { scope },
+            Full::TooFast(scope, retry_after) => {
+                self.tally.too_fast += 1;
+                CommandError::LimitRate { scope, retry_after }
+            }
+        })?;
         self.tally.placed += 1;
         let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
         let mode = call.mode.unwrap_or(provider.default_mode);

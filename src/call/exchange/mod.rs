@@ -20,7 +20,7 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::call::admission::{self, Census, Refusal};
+use crate::call::admission::{self, Census, Full, Refusal};
 use crate::call::clock::WallClock;
 use crate::call::command::{Answer, Command};
 use crate::call::ids::{CallId, ProviderKey, RequestId, TenantId};
@@ -62,6 +62,10 @@ pub struct Tally {
     pub refused: u64,
     /// Calls ended because nobody refreshed their session, since the start.
     pub sessions_expired: u64,
+    /// Calls either way that came faster than `calls_per_second` lets them.
+    pub too_fast: u64,
+    /// Calls and transfers to where their trunk may not dial, since the start.
+    pub forbidden: u64,
     /// Requests of unknown sources since the start.
     pub unknown: u64,
     /// Trunks that are registered at this moment, of those that want to be.
@@ -464,7 +468,7 @@ impl Exchange {
             Err(status) => return self.may_not_replace(now, dialog, status),
         }
         let number = request.request_uri().map(|uri| number::shown(&uri)).unwrap_or_default();
-        let admitted = self.admit_inbound(flow, &number);
+        let admitted = self.admit_inbound(now, flow, &number);
         let destination = match admitted {
             Ok(destination) => destination,
             Err(refusal) => {
@@ -530,7 +534,12 @@ impl Exchange {
         self.endpoint.refuse(now, dialog, status, vec![("Reason".into(), reason)]);
     }
 
-    fn admit_inbound(&mut self, flow: sip::Flow, number: &str) -> Result<admission::Destination, Refusal> {
+    fn admit_inbound(
+        &mut self,
+        now: Instant,
+        flow: sip::Flow,
+        number: &str,
+    ) -> Result<admission::Destination, Refusal> {
         if self.draining.is_some() {
             return Err(Refusal::Draining);
         }
@@ -538,7 +547,13 @@ impl Exchange {
             return Err(Refusal::StoreBehind);
         }
         let destination = admission::destination(&self.settings, flow.peer.ip(), number)?;
-        self.census.admit(&self.settings, &destination.provider).map_err(|_| Refusal::Limit)?;
+        self.census.admit(now, &self.settings, &destination.provider).map_err(|full| match full {
+            Full::AtOnce(_) => Refusal::Limit,
+            Full::TooFast(_, wait) => {
+                self.tally.too_fast += 1;
+                Refusal::Rate(wait)
+            }
+        })?;
         Ok(destination)
     }
 
@@ -596,6 +611,7 @@ impl Exchange {
             settings: &self.settings,
             chance: &mut self.chance,
             ways: &mut self.ways,
+            forbidden: &mut self.tally.forbidden,
         }
     }
 

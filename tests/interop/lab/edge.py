@@ -31,7 +31,7 @@ def usual():
         "webhooks": {"allow_private": True, "timeout_ms": 1000},
         "tenants": {"acme": {"webhook_secret": {"env": "WEBHOOK_SECRET"}}},
         "engines": {},
-        "providers": {"sip-main": {"kind": "sip-trunk", "tenant": "acme", "peers": ["127.0.0.1"]}},
+        "providers": {"sip-main": {"kind": "sip-trunk", "tenant": "acme", "peers": ["127.0.0.1"], "allow_destinations": ["+1"]}},
     }
 
 
