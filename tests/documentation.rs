@@ -55,7 +55,7 @@ fn the_api_page_lists_every_operation_of_the_openapi_document_and_no_other() {
 /// Whoever copies a line of ours gets no `unrecognized subcommand`.
 #[test]
 fn every_command_in_the_documentation_exists() {
-    let known = ["run", "demo", "init", "check", "token", "call", "explain", "openapi", "bench"];
+    let known = ["analyze", "run", "demo", "init", "check", "token", "call", "explain", "openapi", "bench"];
     for file in markdown() {
         let text = fs::read_to_string(&file).unwrap();
         let lines = text.lines().filter_map(|line| line.strip_prefix("callingedge "));

@@ -1,10 +1,10 @@
 //! What a second of one channel costs each detector, as frames of 20 ms. Budgets: keys 40 us, speech 40 us, answering
-//! machines 60 us.
+//! machines 60 us, tones of the network 60 us.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use media::hearing::DtmfDetector;
+use media::hearing::{AnswerDetector, DtmfDetector, SpeechDetector, ToneDetector};
 
 fn keys(bench: &mut Criterion) {
     let samples = speech();
@@ -13,6 +13,35 @@ fn keys(bench: &mut Criterion) {
         b.iter(|| {
             for frame in black_box(&samples).chunks(160) {
                 black_box(detector.push(frame));
+            }
+        });
+    });
+}
+
+fn others(bench: &mut Criterion) {
+    let samples = speech();
+    let mut voice = SpeechDetector::default();
+    bench.bench_function("hearing_second/vad", |b| {
+        b.iter(|| {
+            for frame in black_box(&samples).chunks(160) {
+                black_box(voice.push(frame));
+            }
+        });
+    });
+    let mut tones = ToneDetector::default();
+    bench.bench_function("hearing_second/tones", |b| {
+        b.iter(|| {
+            for frame in black_box(&samples).chunks(160) {
+                black_box(tones.push(frame));
+            }
+        });
+    });
+    let mut answer = AnswerDetector::default();
+    bench.bench_function("hearing_second/amd", |b| {
+        b.iter(|| {
+            for frame in black_box(&samples).chunks(160) {
+                answer.push(frame);
+                black_box(answer.next_event());
             }
         });
     });
@@ -34,5 +63,5 @@ fn speech() -> Vec<i16> {
         .collect()
 }
 
-criterion_group!(benches, keys);
+criterion_group!(benches, keys, others);
 criterion_main!(benches);

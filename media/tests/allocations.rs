@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media::hearing::{DtmfDetector, DtmfTone};
+use media::hearing::{AnswerDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
     AudioFormat, Codec, Digit, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
     SessionConfig, g722,
@@ -116,6 +116,8 @@ fn g722_allocates_nothing() {
 #[test]
 fn hearing_allocates_nothing() {
     let mut keys = DtmfDetector::default();
+    let (mut speech, mut tones, mut answer) =
+        (SpeechDetector::default(), ToneDetector::default(), AnswerDetector::default());
     let mut frame = [0; 160];
     let mut heard = 0;
 
@@ -127,6 +129,10 @@ fn hearing_allocates_nothing() {
                 let written = tone.fill(&mut frame);
                 frame[written..].fill(0);
                 heard += u32::from(keys.push(&frame).is_some());
+                speech.push(&frame);
+                tones.push(&frame);
+                answer.push(&frame);
+                while answer.next_event().is_some() {}
             }
         }
     });

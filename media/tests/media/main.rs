@@ -5,6 +5,8 @@ mod g711;
 #[cfg(test)]
 mod g722;
 #[cfg(test)]
+mod hearing;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod pcap;

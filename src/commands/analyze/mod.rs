@@ -1,9 +1,12 @@
 //! `callingedge analyze`: what the voice path hears in files, a line of JSON each, so that everyone can judge it on
 //! recordings of their own. Every subcommand is a file of its own; all of them run the code that runs in a call.
 
+mod amd;
 mod audio;
 mod dtmf;
 mod rfc4733;
+mod tones;
+mod vad;
 mod wav;
 
 use std::io::{self, Write};
@@ -24,10 +27,16 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Who answered, a person or a machine, in files that begin with the answer.
+    Amd(Files),
     /// Keys in the audio, as tones: which, when, how long.
     Dtmf(Files),
     /// Telephone events in lists of packets: which digits the receiver of a call makes of them.
     Rfc4733(rfc4733::Options),
+    /// Tones of the network: ringing, busy, congestion, special information, fax.
+    Tones(Files),
+    /// When somebody speaks.
+    Vad(Files),
     /// What the files are, and how loud.
     Wav(Files),
 }
@@ -62,8 +71,11 @@ struct SomeFailed {
 /// Does it.
 pub(super) fn run(options: &Options) -> Outcome {
     match &options.what {
+        What::Amd(files) => files.each(amd::judge),
         What::Dtmf(files) => files.each(dtmf::judge),
         What::Rfc4733(options) => rfc4733::run(options),
+        What::Tones(files) => files.each(tones::judge),
+        What::Vad(files) => files.each(vad::judge),
         What::Wav(files) => files.each(wav::judge),
     }
 }
