@@ -460,6 +460,13 @@ impl Desk {
                 tracing::trace!(peer = %flow.peer, bytes = wire.len(), "received");
                 self.exchange.handle_sip(now, flow, wire);
             }
+            Heard::Broken { flow, wire } => {
+                self.exchange.handle_sip(now, flow, wire);
+                self.carry_out(now);
+                if let Some(connection) = flow.connection {
+                    self.net.hang_up(connection);
+                }
+            }
             Heard::Ping { flow } => self.net.pong(flow),
             Heard::Opened { connection, transport, peer, sender } => {
                 self.net.opened(connection, transport, peer, sender);

@@ -45,6 +45,7 @@ impl Sockets {
             Heard::Closed { connection, .. } | Heard::NotOpened { connection, .. } => {
                 self.net.closed(*connection);
             }
+            Heard::Broken { flow, .. } => self.net.hang_up(flow.connection.unwrap()),
             Heard::Message { .. } | Heard::Ping { .. } => {}
         }
         heard
@@ -132,17 +133,33 @@ async fn a_ping_is_answered_with_a_pong() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_closes_that_stream_only() {
+async fn what_makes_no_sense_is_told_so_and_closes_that_stream_only() {
     let mut sockets = Sockets::open().await;
     let mut good = TcpStream::connect(sockets.tcp).await.unwrap();
     let mut bad = TcpStream::connect(sockets.tcp).await.unwrap();
-    bad.write_all(b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -5\r\n\r\n").await.unwrap();
+    let broken = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -5\r\n\r\n";
+    bad.write_all(broken).await.unwrap();
+    bad.write_all(&[b'x'; 100_000]).await.unwrap();
 
-    sockets.closed().await;
+    let (flow, wire) = loop {
+        let heard = timeout(PATIENCE, sockets.heard.recv()).await.unwrap().unwrap();
+        match heard {
+            Heard::Broken { flow, wire } => break (flow, wire),
+            Heard::Opened { connection, transport, peer, sender } => {
+                sockets.net.opened(connection, transport, peer, sender);
+            }
+            Heard::Message { .. } | Heard::Ping { .. } | Heard::Closed { .. } | Heard::NotOpened { .. } => {}
+        }
+    };
+    let answer = transmit(sip::Transport::Tcp, flow.peer, b"SIP/2.0 400 Bad Request\r\n\r\n");
+    sockets.net.send(sip::Transmit { connection: flow.connection, ..answer }).unwrap();
+    sockets.net.hang_up(flow.connection.unwrap());
     let mut rest = Vec::new();
-    timeout(PATIENCE, bad.read_to_end(&mut rest)).await.unwrap().ok();
+    timeout(PATIENCE, bad.read_to_end(&mut rest)).await.unwrap().unwrap();
     good.write_all(OPTIONS).await.unwrap();
 
+    assert_eq!(&wire[..], broken);
+    assert_eq!(rest, b"SIP/2.0 400 Bad Request\r\n\r\n", "the peer can read why, whatever it sent on");
     assert_eq!(&sockets.message().await.1[..], OPTIONS);
     assert_eq!(sockets.net.open_streams(), 1);
 }

@@ -193,7 +193,7 @@ impl Edge {
             Heard::Closed { connection, .. } | Heard::NotOpened { connection, .. } => {
                 self.net.closed(*connection);
             }
-            Heard::Message { .. } | Heard::Ping { .. } => {}
+            Heard::Broken { .. } | Heard::Message { .. } | Heard::Ping { .. } => {}
         }
         heard
     }

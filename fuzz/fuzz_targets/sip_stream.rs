@@ -21,8 +21,7 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(message.wire(), &wire);
             }
             Ok(Framed::Ping | Framed::Pong) => {}
-            Err(FramingError { head: Some(head), .. }) => drop(Message::parse(head, Framing::Stream)),
-            Err(FramingError { head: None, .. }) => {}
+            Err(FramingError { head, .. }) => drop(Message::parse(head, Framing::Stream)),
         }
     }
 });

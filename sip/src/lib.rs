@@ -29,8 +29,8 @@ pub use header::{
 pub use host::Host;
 pub use lex::Malformed;
 pub use message::{
-    Framing, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, MAX_VIAS, Message, Method, ParseError, StartLine,
-    StatusClass, StatusCode, sipfrag_status,
+    ContentFault, Framing, MAX_HEADERS, MAX_LINE, MAX_MESSAGE, MAX_MULTIPART_DEPTH, MAX_VIAS, Message,
+    Method, ParseError, StartLine, StatusClass, StatusCode, sipfrag_status,
 };
 pub use stream::{Framed, FramingError, Side, StreamFramer};
 pub use transaction::Timers;

@@ -44,9 +44,9 @@ pub enum Framed {
 pub struct FramingError {
     /// What is wrong.
     pub error: ParseError,
-    /// The headers, where they were complete: [`crate::Message::parse`] reads enough of them to answer with
-    /// [`ParseError::status`] before closing.
-    pub head: Option<Bytes>,
+    /// The headers, as far as there is room for them: [`crate::Message::parse`] reads enough of them, if they are SIP, to
+    /// answer with [`ParseError::status`] before closing.
+    pub head: Bytes,
 }
 
 /// Cuts one stream. Feed it with [`Self::push`], then take everything with [`Self::next`] before pushing again.
@@ -120,7 +120,7 @@ impl StreamFramer {
                     let from = scanned.saturating_sub(3);
                     let Some(found) = memmem::find(&self.buffer[from..], b"\r\n\r\n") else {
                         if self.buffer.len() > MAX_MESSAGE {
-                            return Some(Err(self.break_off(ParseError::TooLarge, None)));
+                            return Some(Err(self.break_off(ParseError::TooLarge, MAX_MESSAGE)));
                         }
                         self.state = State::Head { scanned: self.buffer.len() };
                         return None;
@@ -128,7 +128,7 @@ impl StreamFramer {
                     let head = from + found + 4;
                     match message_length(&self.buffer[..head]) {
                         Ok(length) => self.state = State::Body { length },
-                        Err(error) => return Some(Err(self.break_off(error, Some(head)))),
+                        Err(error) => return Some(Err(self.break_off(error, head))),
                     }
                 }
                 State::Body { length } => {
@@ -162,9 +162,8 @@ impl StreamFramer {
         }
     }
 
-    fn break_off(&mut self, error: ParseError, head: Option<usize>) -> FramingError {
-        let head =
-            head.filter(|&end| end <= MAX_MESSAGE).map(|end| Bytes::copy_from_slice(&self.buffer[..end]));
+    fn break_off(&mut self, error: ParseError, head: usize) -> FramingError {
+        let head = Bytes::copy_from_slice(&self.buffer[..head.min(MAX_MESSAGE)]);
         self.state = State::Broken;
         self.buffer = BytesMut::new();
         FramingError { error, head }

@@ -9,9 +9,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::header::{HeaderName, Params, Via};
 use crate::lex::{self, Cursor};
-use crate::message::{Message, Method, StatusCode};
+use crate::message::{MAX_HEADERS, Message, Method, StatusCode};
 use crate::uri::Uri;
 
+/// The most Via lines of a response: so many that it has no more lines than [`MAX_HEADERS`], whatever it answers.
+const MAX_VIA_LINES: usize = MAX_HEADERS - 16;
 /// Room for a usual INVITE with SDP, so that writing it allocates once.
 const USUAL_SIZE: usize = 2048;
 
@@ -168,7 +170,7 @@ impl MessageWriter {
                 Err(_) => self.raw_line(HeaderName::Via, top.as_bytes()),
             }
         }
-        for line in lines {
+        for line in lines.take(MAX_VIA_LINES - 1) {
             self.raw_line(HeaderName::Via, line.as_bytes());
         }
     }

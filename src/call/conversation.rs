@@ -71,7 +71,12 @@ impl Call {
         let (Some(dialog), Some(negotiator)) = (self.leg.dialog, self.leg.negotiator.as_mut()) else {
             return;
         };
-        let offer = request.body();
+        if let Some((status, headers)) = super::content::refusal(request) {
+            hands.endpoint.refuse(hands.now, dialog, status, headers);
+            self.milestone(hands, Layer::Signalling, "re-invite refused", Some(status.to_string()));
+            return;
+        }
+        let offer = super::inbound::description(request);
         if offer.is_empty() {
             let description = negotiator.offer(media::Direction::SendRecv);
             self.leg.owes_answer = true;
@@ -116,7 +121,7 @@ impl Call {
             return hands.endpoint.refuse(hands.now, dialog, status, vec![("Reason".into(), reason)]);
         };
         let mut negotiator = before.anew(rand::Rng::random::<u64>(hands.chance) >> 1);
-        let offer = request.body();
+        let offer = super::inbound::description(request);
         let (negotiated, description) = if offer.is_empty() {
             (None, negotiator.offer(media::Direction::SendRecv))
         } else {
@@ -160,7 +165,7 @@ impl Call {
         request: &sip::Message,
     ) {
         let answered = match self.leg.negotiator.as_mut() {
-            Some(negotiator) => negotiator.handle_offer(&request.body()),
+            Some(negotiator) => negotiator.handle_offer(&super::inbound::description(request)),
             None => Err(media::SdpError::NoOffer),
         };
         match answered {
@@ -205,7 +210,7 @@ impl Call {
         else {
             return;
         };
-        match negotiator.handle_repeated(&message.body()) {
+        match negotiator.handle_repeated(&super::inbound::description(message)) {
             Ok(same) if self.leg.negotiated.as_ref() == Some(&same) => {}
             Ok(negotiated) => self.negotiated(hands, negotiated),
             Err(error) => {

@@ -43,7 +43,7 @@ impl Call {
         let give_up = hands.now + engine.connect_timeout + engine.accept_timeout;
         let mut call = Self::new(story, provider, engine, State::Ringing { give_up }, Some(dialog), hands);
         call.headers = shown_headers(request, &call.provider.trunk.pass_headers);
-        call.offer = has_session_description(request).then(|| request.body());
+        call.offer = request.session_description().ok().flatten();
         call.milestone(hands, Layer::Signalling, "invite received", Some(format!("from {}", flow.peer)));
         call.story.tell(hands.now, hands.outputs, EventKind::InboundRinging, telling::raw(request));
         call
@@ -132,7 +132,7 @@ impl Call {
 
     /// The first ACK of our 200.
     pub(super) fn acknowledged(&mut self, hands: &mut Hands<'_>, request: &sip::Message) {
-        if self.leg.owes_answer && !self.take_late_answer(hands, &request.body()) {
+        if self.leg.owes_answer && !self.take_late_answer(hands, &description(request)) {
             return;
         }
         match self.state {
@@ -328,8 +328,9 @@ fn view(
     }
 }
 
-fn has_session_description(request: &sip::Message) -> bool {
-    !request.body().is_empty()
+/// The session description of a message; empty where there is none that could be used.
+pub(super) fn description(message: &sip::Message) -> bytes::Bytes {
+    message.session_description().ok().flatten().unwrap_or_default()
 }
 
 /// What an engine may see of an INVITE: who, for whom, by which way, whatever was added for it.

@@ -8,6 +8,7 @@
 mod admission;
 mod clock;
 mod command;
+mod content;
 mod context;
 mod conversation;
 mod destination;

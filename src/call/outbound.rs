@@ -216,7 +216,7 @@ impl Call {
         else {
             return;
         };
-        match negotiator.handle_answer(&response.body()) {
+        match negotiator.handle_answer(&super::inbound::description(response)) {
             Ok(negotiated) => {
                 let tag = to_tag(response);
                 let early = &mut self.leg.early_answers;
@@ -238,7 +238,7 @@ impl Call {
         let early = std::mem::take(&mut self.leg.early_answers).into_iter().find(|(known, _)| *known == tag);
         match (early, &mut self.leg.negotiator) {
             (Some((_, negotiated)), _) if response.body().is_empty() => Ok(negotiated),
-            (_, Some(negotiator)) => negotiator.handle_answer(&response.body()),
+            (_, Some(negotiator)) => negotiator.handle_answer(&super::inbound::description(response)),
             (_, None) => Err(media::SdpError::NoOffer),
         }
     }

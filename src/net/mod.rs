@@ -37,6 +37,13 @@ pub enum Heard {
         /// The bytes.
         wire: Bytes,
     },
+    /// A stream cannot be read on (RFC 3261 §18.3). Once what there is has been answered, [`Net::hang_up`] ends it.
+    Broken {
+        /// Where it came from.
+        flow: sip::Flow,
+        /// The headers that the stream broke at, if they are any.
+        wire: Bytes,
+    },
     /// A keep-alive to be answered (RFC 5626 §4.4.1).
     Ping {
         /// Where it came from.
@@ -200,6 +207,11 @@ impl Net {
             // A full queue: the peer sees more than a pong soon enough.
             let _full = stream.sender.try_send(Bytes::from_static(b"\r\n"));
         }
+    }
+
+    /// Closes a stream when everything that waits for it is written.
+    pub fn hang_up(&mut self, connection: sip::ConnectionId) {
+        self.forget(connection);
     }
 
     fn forget(&mut self, connection: sip::ConnectionId) {

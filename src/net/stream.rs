@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How long a begun message may stay incomplete.
 const INCOMPLETE: Duration = Duration::from_secs(30);
+/// How long a peer whose stream broke is listened to, so that it can read why before its connection is reset.
+const LINGER: Duration = Duration::from_secs(2);
 /// How long a stream may be silent.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long a peer may refuse to read.
@@ -217,6 +219,8 @@ fn prepare(stream: &TcpStream) -> std::io::Result<SocketAddr> {
 struct Counted {
     pongs: AtomicU64,
     messages: AtomicU64,
+    /// Nothing more can be read from it.
+    is_broken: AtomicBool,
 }
 
 impl Counted {
@@ -238,12 +242,17 @@ async fn carry(
 ) {
     let (reader, mut writer) = tokio::io::split(stream);
     let counted = Counted::default();
-    tokio::select! {
-        () = read(reader, flow, side, heard, &counted) => {}
-        () = write(&mut writer, side, &mut messages, &counted) => {}
-    }
+    let mut reading = std::pin::pin!(read(reader, flow, side, heard, &counted));
+    let has_ended = tokio::select! {
+        () = &mut reading => true,
+        () = write(&mut writer, side, &mut messages, &counted) => false,
+    };
     // TLS says goodbye; whoever does not listen to it has gone already.
     let _gone = timeout(Duration::from_secs(1), writer.shutdown()).await;
+    if !has_ended && counted.is_broken.load(Ordering::Relaxed) {
+        // A socket that is closed with bytes unread takes back what it has sent.
+        reading.await;
+    }
 }
 
 async fn write(
@@ -325,8 +334,12 @@ async fn read(
                     counted.pongs.fetch_add(1, Ordering::Relaxed);
                     Ok(())
                 }
-                Err(_) => {
+                Err(sip::FramingError { head, .. }) => {
                     counter!("callingedge_sip_streams_malformed_total").increment(1);
+                    counted.is_broken.store(true, Ordering::Relaxed);
+                    if heard.send(Heard::Broken { flow, wire: head }).await.is_ok() {
+                        let _in_time = timeout(LINGER, discard(&mut reader, &mut buffer)).await;
+                    }
                     return;
                 }
             };
@@ -336,4 +349,9 @@ async fn read(
         }
         begun = framer.is_within_message().then(|| begun.unwrap_or_else(Instant::now));
     }
+}
+
+/// Reads on for nobody, until the peer closes.
+async fn discard(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) {
+    while let Ok(1..) = reader.read(buffer).await {}
 }

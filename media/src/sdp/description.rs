@@ -64,7 +64,8 @@ pub(super) fn is_audio(media: &Media) -> bool {
 pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<Stream, SdpError> {
     check_transport(&media.proto)?;
     let connection = media.connections.first().or(session.connection.as_ref());
-    let address = address(connection).map_err(SdpError::Address)?;
+    // RFC 5118 §4.9: an IPv4 address may be written as an IPv6 one.
+    let address = address(connection).map_err(SdpError::Address)?.to_canonical();
     let mut direction = direction(&media.attributes)
         .or_else(|| direction(&session.attributes))
         .unwrap_or(Direction::SendRecv);

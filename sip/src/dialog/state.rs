@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::flow::{ConnectionId, Flow, Target, Transport};
-use crate::{Message, NameAddr, Scheme, Uri};
+use crate::{BRANCH_COOKIE, HeaderName, Message, NameAddr, Scheme, Uri};
 
 /// What two sides share of one call.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Dialog {
     /// The callee's side, from the INVITE it received (RFC 3261 §12.1.1). `to` is the To of the INVITE with our tag. `None`
     /// if the INVITE has no Contact that could be reached.
     pub(crate) fn of_callee(invite: &Message, to: NameAddr, flow: Flow) -> Option<Self> {
-        let target = target_of(invite)?;
+        let target = target_of(invite).or_else(|| old_target_of(invite))?;
         let routes: Vec<_> = invite.record_routes().collect::<Result<_, _>>().ok()?;
         if !routes.iter().all(|route| is_sip(route.uri())) {
             return None;
@@ -202,6 +202,13 @@ impl Dialog {
 fn target_of(message: &Message) -> Option<Uri> {
     let contact = message.contact().ok()??;
     is_sip(contact.uri()).then(|| contact.uri().clone())
+}
+
+/// RFC 2543 §6.13: a caller of old may leave its Contact out and is then called back as who it is.
+fn old_target_of(invite: &Message) -> Option<Uri> {
+    let is_old = !invite.via().ok()?.branch().unwrap_or_default().starts_with(BRANCH_COOKIE);
+    let from = invite.header(HeaderName::Contact).is_none().then(|| invite.from().ok())??;
+    (is_old && is_sip(from.uri())).then(|| from.uri().clone())
 }
 
 fn is_sip(uri: &Uri) -> bool {

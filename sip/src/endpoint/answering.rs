@@ -10,7 +10,7 @@ use super::reply::{Reply, stateless_tag};
 use super::servers::{self, ReplyPath, ServerEntry, ServerId};
 use crate::flow::{Flow, Transmit, Transport};
 use crate::transaction::{AckReception, AlreadyAnswered, InviteServer, ResponseKind, Server, Wire};
-use crate::{Message, Method, StatusCode, Via};
+use crate::{Message, Method, ParseError, StatusCode, Via};
 
 impl Core {
     /// The owner has to answer this request within the time of the limits.
@@ -97,13 +97,30 @@ impl Core {
         if request.method() == Some(Method::Ack) {
             return;
         }
-        let Ok(via) = request.via() else {
-            self.dropped.malformed += 1;
-            return;
-        };
+        let path = request.via().map_or(ReplyPath::to_source(flow), |via| ReplyPath::of(flow, &via));
         let tag = stateless_tag(request, self.secret);
         let wire = reply.into().write(request, flow.peer, Some(&tag), &self.config.user_agent);
-        self.respond_on(ReplyPath::of(flow, &via), wire);
+        self.respond_on(path, wire);
+    }
+
+    /// Tells the sender of a request that we may not act on what is wrong with it; where no hop of its way can be read, at
+    /// the address it came from. Over datagrams, whose source may be made up, only so many times a second.
+    pub(crate) fn refuse_malformed(
+        &mut self,
+        now: Instant,
+        request: &Message,
+        flow: Flow,
+        fault: ParseError,
+    ) {
+        if request.method() == Some(Method::Ack) {
+            self.dropped.malformed += 1;
+            return;
+        }
+        if flow.transport == Transport::Udp && !self.malformed_answers.take(now) {
+            self.dropped.unanswered += 1;
+            return;
+        }
+        self.answer_statelessly(request, flow, Reply::new(fault.status()).warning(fault.to_string()));
     }
 
     /// Hands an ACK to the INVITE transaction that it matches.

@@ -58,6 +58,8 @@ pub struct Limits {
     pub server_transactions: usize,
     /// The `Retry-After` of that 503.
     pub retry_after: Duration,
+    /// So many malformed requests are answered in a second over datagrams; whoever makes up sources gets no more out of us.
+    pub malformed_answers: u32,
     /// How long the owner may leave a request unanswered that does not begin a call; then it is answered 500, as long
     /// as the client still waits.
     pub respond_within: Duration,
@@ -68,6 +70,7 @@ impl Default for Limits {
         Self {
             server_transactions: 20_000,
             retry_after: Duration::from_secs(10),
+            malformed_answers: 500,
             respond_within: Duration::from_secs(20),
         }
     }

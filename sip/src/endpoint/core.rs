@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::budget::Budget;
 use super::clients::{ClientId, Clients};
 use super::config::Config;
 use super::deadlines::Deadlines;
@@ -40,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) dropped: Dropped,
+    /// Answers to requests that cannot be acted on.
+    pub(crate) malformed_answers: Budget,
     last_id: u64,
     /// For tags that are made again instead of remembered.
     pub(crate) secret: u64,
@@ -50,6 +53,7 @@ impl Core {
         let mut chance = StdRng::seed_from_u64(seed);
         Self {
             locals: Locals::new(&config.locals),
+            malformed_answers: Budget::new(config.limits.malformed_answers),
             config,
             secret: chance.random(),
             chance,

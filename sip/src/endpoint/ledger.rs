@@ -18,6 +18,8 @@ pub struct Ledger {
 pub struct Dropped {
     /// Neither a request that could be answered nor a response that could be read.
     pub malformed: u64,
+    /// Malformed requests beyond what is answered in a second ([`super::Limits`]).
+    pub unanswered: u64,
     /// Responses to nothing that we have sent, or have long forgotten.
     pub stray_responses: u64,
     /// ACKs that acknowledge nothing.

@@ -18,6 +18,7 @@
 
 mod answering;
 mod authenticator;
+mod budget;
 mod clients;
 mod config;
 mod core;

@@ -2,7 +2,7 @@
 //! ```text
 //!   response ----> client transaction ----> usage, owner of the request, or nobody
 //!   request
-//!     | no Via that could be read -------------------------------> dropped
+//!     | no Via that could be read -------------------------------> 4xx, 5xx to where it came from
 //!     | ACK ------> INVITE transaction, else dialog -------------> usage, or dropped
 //!     | seen before ---------------------------------------------> transaction repeats its response
 //!     | CANCEL ---> INVITE transaction --------------------------> 200, usage; 481
@@ -24,7 +24,7 @@ use super::{DialogId, Endpoint, Event, RequestId};
 use crate::dialog::Dialog;
 use crate::flow::{Flow, Transport};
 use crate::transaction::AckReception;
-use crate::{Framing, HeaderName, Message, Method, Scheme, StatusCode, Via};
+use crate::{Framing, HeaderName, Message, Method, ParseError, Scheme, StatusCode, Via};
 
 impl Endpoint {
     /// Takes one datagram, or one message cut out of a stream.
@@ -56,11 +56,11 @@ impl Endpoint {
     }
 
     fn receive_request(&mut self, now: Instant, flow: Flow, request: Message) {
-        let Ok(via) = request.via() else {
-            self.core.dropped.malformed += 1;
-            return;
-        };
         let method = request.method().unwrap_or(Method::Extension(""));
+        let Ok(via) = request.via() else {
+            let fault = request.check().err().unwrap_or(ParseError::Missing(HeaderName::Via));
+            return self.core.refuse_malformed(now, &request, flow, fault);
+        };
         let key = ServerKey::of(&request, &via, method);
         if method == Method::Ack {
             return self.receive_ack(now, &request, key);
@@ -73,8 +73,7 @@ impl Endpoint {
             return;
         }
         if let Err(fault) = request.check() {
-            let reply = Reply::new(fault.status()).warning(fault.to_string());
-            return self.core.answer_statelessly(&request, flow, reply);
+            return self.core.refuse_malformed(now, &request, flow, fault);
         }
         let Some(key) = key else {
             return self.core.answer_statelessly(&request, flow, StatusCode::BAD_REQUEST);

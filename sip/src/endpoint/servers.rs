@@ -37,6 +37,12 @@ impl ReplyPath {
         Self { transport, local, to, connection, fallback }
     }
 
+    /// The only way that is left when no Via can be read.
+    pub(crate) fn to_source(flow: Flow) -> Self {
+        let Flow { transport, local, peer, connection } = flow;
+        Self { transport, local, to: peer, connection, fallback: peer }
+    }
+
     /// The connection is gone.
     pub(crate) fn lose_connection(&mut self) {
         self.connection = None;

@@ -100,8 +100,9 @@ impl ParseError {
     /// What we tell the sender, when it was a request and there is enough of it to answer at all.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::TooLarge | Self::TooManyHeaders | Self::LineTooLong { .. } => StatusCode::MESSAGE_TOO_LARGE,
-            Self::TooManyVias => StatusCode::TOO_MANY_HOPS,
+            Self::TooLarge | Self::TooManyHeaders | Self::TooManyVias | Self::LineTooLong { .. } => {
+                StatusCode::MESSAGE_TOO_LARGE
+            }
             Self::UriTooLong => StatusCode::REQUEST_URI_TOO_LONG,
             Self::Version => StatusCode::VERSION_NOT_SUPPORTED,
             Self::Scheme => StatusCode::UNSUPPORTED_URI_SCHEME,

@@ -4,6 +4,7 @@
 //! we may act on the message; when not, the request can still be answered. Everything else reads one header when asked.
 
 mod check;
+mod content;
 mod error;
 pub(crate) mod index;
 mod method;
@@ -20,6 +21,7 @@ use crate::header::{HeaderName, HeaderValue};
 use crate::lex::{self, Cursor};
 
 pub use check::MAX_VIAS;
+pub use content::{ContentFault, MAX_MULTIPART_DEPTH};
 pub use error::ParseError;
 use index::Index;
 pub use index::{MAX_HEADERS, MAX_LINE, MAX_MESSAGE};
@@ -68,7 +70,8 @@ impl Message {
     /// Finds the lines of a message; reads none of them but the start line and Content-Length. Empty lines in front are
     /// skipped (RFC 3261 §7.5).
     ///
-    /// Fails with [`ParseError::NotSip`] or [`ParseError::TooLarge`] only. Any other fault waits for [`Self::check`].
+    /// Fails with [`ParseError::NotSip`] or [`ParseError::TooLarge`] only, and with the latter for what is longer than
+    /// [`MAX_MESSAGE`] as it stands. Any other fault waits for [`Self::check`].
     pub fn parse(wire: Bytes, framing: Framing) -> Result<Self, ParseError> {
         let mut wire = wire;
         let empty_lines = wire.chunks(2).take_while(|&pair| pair == b"\r\n").count();
@@ -203,6 +206,9 @@ impl Message {
         }
         let body = match (length, framing) {
             _ if fault.is_some() => Err(fault),
+            (Some(length), Framing::Stream) if self.index.head_end.saturating_add(length) > MAX_MESSAGE => {
+                Err(Some(ParseError::TooLarge))
+            }
             (Some(length), _) if length > available => {
                 // What there is can still be shown.
                 self.body_end = self.wire.len();
@@ -212,6 +218,10 @@ impl Message {
             (None, Framing::Datagram) => Ok(available),
             (None, Framing::Stream) => Err(Some(ParseError::Missing(HeaderName::ContentLength))),
         };
+        // A stream hands out headers without an end only when they have no room to end in.
+        if framing == Framing::Stream && self.index.fault == Some(ParseError::Unfinished) {
+            self.index.fault = Some(ParseError::TooLarge);
+        }
         match body {
             Ok(length) => self.body_end = self.index.head_end + length,
             Err(fault) => self.index.fault = self.index.fault.or(fault),

@@ -36,14 +36,59 @@ fn a_malformed_request_is_told_what_is_wrong_with_it() {
 
 #[test]
 fn what_cannot_be_answered_is_dropped_and_counted() {
-    let no_via = invite("").replace("Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKinvite1;rport\n", "");
     let bad_response = "SIP/2.0 200 OK\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\n\n";
-    for garbage in ["GET / HTTP/1.1\n\n", "\u{1}\u{2}\u{3}", &no_via, bad_response] {
+    let ack = with_via("SIP/2.0/UDP ;;").replace("INVITE", "ACK");
+    for garbage in ["GET / HTTP/1.1\n\n", "\u{1}\u{2}\u{3}", &ack, bad_response] {
         let mut bench = Bench::new();
         bench.receive(garbage);
 
         assert!(bench.transmits().is_empty(), "{garbage}");
         assert_eq!(bench.endpoint.dropped().malformed, 1, "{garbage}");
+    }
+}
+
+/// RFC 4475 §3.1.2.1 and §3.1.2.16: nobody knows the way back, but for the address it came from.
+#[test]
+fn a_request_whose_way_cannot_be_read_is_answered_where_it_came_from() {
+    for (via, status) in [
+        ("SIP/2.0/UDP 192.0.2.15;;,;,,", "400"),
+        ("SIP/7.0/UDP c.example.com;branch=z9hG4bKx", "505"),
+        ("", "400"),
+    ] {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let mut bench = Bench::configured(transport, |_| {});
+            let version = if status == "505" { "SIP/7.0" } else { "SIP/2.0" };
+            let request = with_via(via).replace("192.0.2.1 SIP/2.0", &format!("192.0.2.1 {version}"));
+            bench.receive(&request);
+            let transmit = bench.transmits().remove(0);
+
+            let answer = Message::parse(transmit.payload, Framing::Datagram).unwrap();
+            assert_eq!(first(&answer), status, "{via}");
+            assert_eq!((transmit.to, transmit.connection), (bench.flow.peer, bench.flow.connection));
+            assert_eq!(
+                answer.header(HeaderName::Via).map(|via| via.text().into_owned()).unwrap_or_default(),
+                via
+            );
+            assert_eq!(header(&answer, HeaderName::CallId), "call-1@192.0.2.9");
+            assert!(answer.to().unwrap().tag().is_some());
+            bench.assert_empty();
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_malformed_datagrams_gets_so_many_answers_a_second() {
+    let malformed = invite("").replace("CSeq: 10 INVITE", "CSeq: 10 OPTIONS");
+    for (transport, answers) in [(Transport::Udp, [3, 0, 3]), (Transport::Tcp, [10, 10, 10])] {
+        let mut bench = Bench::configured(transport, |config| config.limits.malformed_answers = 3);
+        let answered = [0, 900, 100].map(|millis| {
+            bench.pass(Duration::from_millis(millis));
+            (0..10).for_each(|_| bench.receive(&malformed));
+            bench.transmits().len()
+        });
+
+        assert_eq!(answered, answers, "{transport:?}");
+        assert_eq!(bench.endpoint.dropped().unanswered, 30 - answered.iter().sum::<usize>() as u64);
     }
 }
 
@@ -261,4 +306,12 @@ fn other_call(number: u32) -> String {
     invite("")
         .replace("z9hG4bKinvite1", &format!("z9hG4bKother{number}"))
         .replace("call-1@", &format!("other-{number}@"))
+}
+
+/// The INVITE with another Via, or none.
+fn with_via(via: &str) -> String {
+    let line = "Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKinvite1;rport\n";
+    let other = if via.is_empty() { String::new() } else { format!("Via: {via}\n") };
+    assert!(invite("").contains(line));
+    invite("").replace(line, &other)
 }

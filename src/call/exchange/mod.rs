@@ -462,6 +462,10 @@ impl Exchange {
     }
 
     fn invited(&mut self, now: Instant, dialog: sip::DialogId, request: &sip::Message, flow: sip::Flow) {
+        if let Some((status, headers)) = crate::call::content::refusal(request) {
+            self.tally.refused += 1;
+            return self.endpoint.refuse(now, dialog, status, headers);
+        }
         match self.endpoint.replaced(request) {
             Ok(None) => {}
             Ok(Some(replaced)) => return self.replaces(now, dialog, replaced, request, flow),
