@@ -8,6 +8,7 @@ mod flow;
 mod header;
 mod host;
 mod lex;
+pub mod locate;
 mod message;
 #[cfg(feature = "test-support")]
 pub mod simulate;
