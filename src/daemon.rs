@@ -32,6 +32,7 @@ use crate::call::{
 };
 use crate::config::Config;
 use crate::crypto;
+use crate::directory::Directory;
 use crate::net::{Heard, Net, Tls};
 use crate::store::{Location, Recovered, Store, StoreError, StoreOptions};
 use crate::webhook::{self, WebhookSettings};
@@ -73,6 +74,7 @@ pub struct Daemon {
     /// What is kept.
     pub store: Store,
     control: mpsc::Sender<Control>,
+    reloads: mpsc::Sender<Config>,
     phase: watch::Receiver<Phase>,
     ended: watch::Receiver<bool>,
     webhooks: watch::Sender<WebhookSettings>,
@@ -103,9 +105,11 @@ impl Daemon {
         let (facts_in, facts) = mpsc::channel(FACTS);
         let workers = Workers::start(&worker_config(&config), &facts_in)
             .map_err(|error| StartError::System { what: "voice workers cannot be started".into(), error })?;
-        let (settings, settings_seen) = watch::channel(config.settings.clone());
+        let directory = Directory::open(config.clone()).await;
+        let (located, tls) = directory.now();
+        let (settings, settings_seen) = watch::channel(located.clone());
         let (mut net, heard, sip_addresses) = listen(&config, settings_seen.clone()).await?;
-        net.secure(config.sip_tls.clone());
+        net.secure(tls);
         let http_failed = |error| {
             let what = format!("cannot listen on http {}", config.http.listen);
             StartError::System { what, error }
@@ -118,8 +122,8 @@ impl Daemon {
             now,
             SystemTime::now(),
             u64::from_le_bytes(crypto::random()),
-            config.settings.clone(),
-            sip_config(&config, &sip_addresses),
+            located.clone(),
+            sip_config(&config, &located, &sip_addresses),
         );
         let (commands, orders) = Commands::queue();
         let table = Arc::new(CallTable::with_capacity(config.settings.max_calls));
@@ -152,6 +156,12 @@ impl Daemon {
         let (ends, ended) = watch::channel(false);
         let desk = tokio::spawn(desk.run(inputs, phases.clone(), ends));
 
+        let (reloads, reloaded) = mpsc::channel(2);
+        let to_desk = control.clone();
+        tokio::spawn(directory.follow(reloaded, async move |settings, tls| {
+            to_desk.send(Control::Settings(settings, tls)).await.is_ok()
+        }));
+
         let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
         let (stop_sender, stop) = oneshot::channel::<()>();
         let stopped = async {
@@ -178,6 +188,7 @@ impl Daemon {
             http,
             store,
             control,
+            reloads,
             phase,
             ended,
             webhooks,
@@ -192,8 +203,8 @@ impl Daemon {
     /// Puts a new configuration into effect: all that can change while calls run. Addresses, ports, paths and threads
     /// stay as they are until the next start.
     pub async fn reload(&self, config: Config) {
-        self.webhooks.send_replace(config.webhooks);
-        let _the_desk_has_ended = self.control.send(Control::Settings(config.settings, config.sip_tls)).await;
+        self.webhooks.send_replace(config.webhooks.clone());
+        let _the_directory_has_ended = self.reloads.send(config).await;
     }
 
     /// No new calls. [`Self::stopped`] returns when those that run have ended.
@@ -285,10 +296,10 @@ async fn listen(
 
 /// How the listeners are written in Via and Contact: the advertised address, else their own, else the one that this
 /// machine would use towards the first target.
-fn sip_config(config: &Config, bound: &[SocketAddr]) -> sip::Config {
+fn sip_config(config: &Config, settings: &Settings, bound: &[SocketAddr]) -> sip::Config {
     let locals = config.sip.listen.iter().zip(bound).map(|(listen, bound)| {
         let mut local = sip::Local::new(listen.transport, *bound);
-        let shown = config.sip.advertise.or_else(|| bound.ip().is_unspecified().then(|| outward(config)));
+        let shown = config.sip.advertise.or_else(|| bound.ip().is_unspecified().then(|| outward(settings)));
         if let Some(shown) = shown {
             local.host = sip::Local::new(listen.transport, SocketAddr::new(shown, bound.port())).host;
         }
@@ -298,8 +309,8 @@ fn sip_config(config: &Config, bound: &[SocketAddr]) -> sip::Config {
 }
 
 /// Connecting a datagram socket sends nothing; it only asks the routing table.
-fn outward(config: &Config) -> IpAddr {
-    let providers = config.settings.providers.values();
+fn outward(settings: &Settings) -> IpAddr {
+    let providers = settings.providers.values();
     let target = providers.flat_map(|provider| &provider.trunk.targets).map(|at| at.target.address).next();
     let target = target.unwrap_or(SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9)));
     let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod crypto;
 pub mod daemon;
+pub mod directory;
 pub mod lab;
 pub mod net;
 pub mod spelling;

@@ -279,6 +279,7 @@ fn settings() -> Settings {
         webhook_url: None,
         trunk: Trunk {
             peers: vec!["10.0.0.9/32".parse().unwrap()],
+            names: callingedge::call::TrunkNames::default(),
             targets: vec![TrunkTarget::only(sip::Target {
                 transport: sip::Transport::Udp,
                 address: "10.0.0.9:5060".parse().unwrap(),

@@ -32,6 +32,18 @@ pub struct ServerName {
     pub secure: bool,
 }
 
+impl ServerName {
+    /// The transport that no name server has a say in: written, or meant by a `sips` URI or a port (RFC 3263 §4.1).
+    pub fn decided(&self) -> Option<Transport> {
+        match (self.transport, self.secure, self.port) {
+            (_, true, _) => Some(Transport::Tls),
+            (Some(written), false, _) => Some(written),
+            (None, false, Some(_)) => Some(Transport::Udp),
+            (None, false, None) => None,
+        }
+    }
+}
+
 /// What a name server is to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -178,7 +190,8 @@ impl Locate {
         let stage = match (sought.port, sought.transport) {
             // RFC 3263 §4.2: an explicit port means A and AAAA at once.
             (Some(port), written) => {
-                let transport = written.unwrap_or_else(|| usual(sought.secure));
+                let transport =
+                    if sought.secure { Transport::Tls } else { written.unwrap_or(Transport::Udp) };
                 Stage::Addresses(vec![asked_address(&sought.host, only(transport, port))])
             }
             (None, Some(transport)) => {

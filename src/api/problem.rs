@@ -96,6 +96,8 @@ codes! {
         "GET /api/integrations/providers lists those of the token's tenant.";
     ProviderInboundOnly, "provider.inbound_only", UNPROCESSABLE_ENTITY, "The provider takes no outbound calls",
         "Give its trunk a `target` in the configuration, or use another provider.";
+    ProviderUnreachable, "provider.unreachable", SERVICE_UNAVAILABLE, "The provider cannot be reached",
+        "`detail` says why; try again after `Retry-After` seconds, or use another provider.";
     EngineNotFound, "engine.not_found", UNPROCESSABLE_ENTITY, "No such engine",
         "Name an engine of the configuration.";
     EngineMissing, "engine.missing", UNPROCESSABLE_ENTITY, "No engine was named",
@@ -241,6 +243,9 @@ impl From<CommandError> for Problem {
             CommandError::CallNotAnswered => Self::new(Code::CallNotAnswered, detail),
             CommandError::ProviderNotFound => Self::new(Code::ProviderNotFound, detail),
             CommandError::ProviderInboundOnly => Self::new(Code::ProviderInboundOnly, detail),
+            CommandError::ProviderUnreachable { why: _ } => {
+                Self::new(Code::ProviderUnreachable, detail).later(Duration::from_secs(10))
+            }
             CommandError::EngineNotFound { name: _, nearest: Some(nearest) } => {
                 Self::new(Code::EngineNotFound, format!("{detail} Did you mean `{nearest}`?")).at("engine")
             }
@@ -325,6 +330,7 @@ mod tests {
             CommandError::CallNotAnswered,
             CommandError::ProviderNotFound,
             CommandError::ProviderInboundOnly,
+            CommandError::ProviderUnreachable { why: "sip.example.com has no address".to_owned() },
             CommandError::EngineNotFound { name: "x".to_owned(), nearest: None },
             CommandError::EngineMissing,
             CommandError::Invalid { field: "to", problem: "is empty".to_owned() },

@@ -60,8 +60,8 @@ impl From<&Provider> for ProviderView {
             kind: provider.kind.as_str(),
             enabled: true,
             capabilities: Capabilities {
-                inbound: !provider.routes.is_empty() && !provider.trunk.peers.is_empty(),
-                outbound: !provider.trunk.targets.is_empty(),
+                inbound: !provider.routes.is_empty() && provider.trunk.is_inbound(),
+                outbound: provider.trunk.is_outbound(),
                 transfer: vec!["blind", "auto"],
                 dtmf: true,
                 codecs: provider.trunk.codecs.iter().map(|codec| codec.name()).collect(),

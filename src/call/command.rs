@@ -282,6 +282,12 @@ pub enum CommandError {
     /// The trunk has no target.
     #[error("the provider is inbound only: its trunk has no `target`")]
     ProviderInboundOnly,
+    /// No name of its trunk leads anywhere now.
+    #[error("the provider cannot be reached: {why}")]
+    ProviderUnreachable {
+        /// What the name server said.
+        why: String,
+    },
     /// Not configured.
     #[error("there is no engine `{name}`")]
     EngineNotFound {
@@ -362,6 +368,7 @@ impl CommandError {
             Self::CallNotAnswered => "call.not_answered",
             Self::ProviderNotFound => "provider.not_found",
             Self::ProviderInboundOnly => "provider.inbound_only",
+            Self::ProviderUnreachable { .. } => "provider.unreachable",
             Self::EngineNotFound { .. } => "engine.not_found",
             Self::EngineMissing => "engine.missing",
             Self::Invalid { .. } => "field.invalid",

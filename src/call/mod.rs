@@ -17,6 +17,7 @@ mod event;
 mod exchange;
 mod ids;
 mod inbound;
+mod naming;
 mod number;
 mod one;
 mod outbound;
@@ -47,6 +48,7 @@ pub use engine::{
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
+pub use naming::{Located, TargetName, TrunkNames};
 pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use settings::{

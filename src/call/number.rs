@@ -66,11 +66,11 @@ pub(super) fn uri(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
 
 /// Host (and port) of the URIs of a trunk's numbers.
 pub(super) fn domain(trunk: &Trunk) -> Result<String, NotDialable> {
-    match (&trunk.domain, trunk.targets.first()) {
-        (Some(domain), _) => Ok(domain.clone()),
-        (None, Some(target)) => Ok(target.host.clone()),
-        (None, None) => Err(NotDialable::NoDomain),
-    }
+    let first = || {
+        let named = trunk.names.written.first().map(|name| &name.host);
+        trunk.targets.first().map(|target| &target.host).or(named)
+    };
+    trunk.domain.as_ref().or_else(first).cloned().ok_or(NotDialable::NoDomain)
 }
 
 /// How a URI is shown: its number or user where it has one, else the whole.

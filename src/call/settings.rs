@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::destination::Destinations;
 use super::engine::Dialect;
 use super::ids::{EngineName, ProviderKey, TenantId};
+use super::naming::TrunkNames;
 use super::view::Mode;
 use super::voice::Announcement;
 
@@ -114,6 +115,8 @@ pub struct Trunk {
     pub peers: Vec<IpNet>,
     /// Where ours go; without any the trunk is inbound only.
     pub targets: Vec<TrunkTarget>,
+    /// Those of them that were written as names.
+    pub names: TrunkNames,
     /// How long to be registered at a time, where the trunk wants REGISTER.
     pub register: Option<Duration>,
     /// Host part of the URIs we write for numbers; the target's address when not given.
@@ -155,6 +158,7 @@ impl Trunk {
             peers: Vec::new(),
             probe_interval: (!targets.is_empty()).then_some(Duration::from_secs(30)),
             targets,
+            names: TrunkNames::default(),
             register: None,
             domain: None,
             credentials: None,

@@ -53,32 +53,41 @@ pub(super) struct Ways {
     pub(super) next_probe: Option<Instant>,
     /// What is told of its registration.
     pub(super) registration: Option<RegistrationHealth>,
+    /// Names that lead nowhere, each with the reason.
+    missing: Vec<String>,
 }
 
 impl Ways {
     /// Probes at once where the trunk has a target and an interval.
     pub(super) fn new(now: Instant, trunk: &Trunk) -> Self {
-        let probed = !trunk.targets.is_empty() && trunk.probe_interval.is_some();
-        let mut ways = Self { ways: Vec::new(), next_probe: probed.then_some(now), registration: None };
-        ways.follow(trunk);
+        let probed = trunk.is_outbound() && trunk.probe_interval.is_some();
+        let mut ways = Self { next_probe: probed.then_some(now), ..Self::default() };
+        ways.follow(now, trunk);
         ways
     }
 
     /// Takes the targets of changed settings; what is known of those that stay is kept.
-    pub(super) fn follow(&mut self, trunk: &Trunk) {
+    pub(super) fn follow(&mut self, now: Instant, trunk: &Trunk) {
+        self.missing.clone_from(&trunk.names.missing);
         let mut before = std::mem::take(&mut self.ways);
         for at in &trunk.targets {
             let known = before.iter().position(|way| way.at.target == at.target);
             self.ways.push(match known {
                 Some(place) => Way { at: at.clone(), ..before.swap_remove(place) },
-                None => Way {
-                    at: at.clone(),
-                    state: State::Untried,
-                    detail: if trunk.probe_interval.is_some() { "not probed yet" } else { "not probed" }
-                        .to_owned(),
-                    checked_at: None,
-                    probe: None,
-                },
+                None => {
+                    // A target that a name server names only now is asked at once.
+                    if trunk.probe_interval.is_some() {
+                        self.next_probe = Some(now);
+                    }
+                    Way {
+                        at: at.clone(),
+                        state: State::Untried,
+                        detail: if trunk.probe_interval.is_some() { "not probed yet" } else { "not probed" }
+                            .to_owned(),
+                        checked_at: None,
+                        probe: None,
+                    }
+                }
             });
         }
     }
@@ -171,15 +180,21 @@ impl Ways {
         let are = |state| targets.iter().filter(|target| target.state == state).count();
         let (up, unknown) = (are(TargetState::Up), are(TargetState::Unknown));
         let reachable = match (up, unknown) {
-            (0, 0) if targets.is_empty() => None,
+            (0, 0) if targets.is_empty() && self.missing.is_empty() => None,
             (0, 0) => Some(false),
             (0, _) => None,
             (_, _) => Some(true),
         };
         let detail = match &targets[..] {
-            [] => "not probed".to_owned(),
+            [] if self.missing.is_empty() => "not probed".to_owned(),
+            [] => self.missing.join("; "),
             [only] => only.detail.clone(),
             several => format!("{up} of {} targets answer", several.len()),
+        };
+        let detail = match &self.missing[..] {
+            [] => detail,
+            _ if targets.is_empty() => detail,
+            missing => format!("{detail}; {}", missing.join("; ")),
         };
         let checked_at = targets.iter().filter_map(|target| target.checked_at).max();
         Health { reachable, detail, checked_at, targets, registration: self.registration.clone() }
@@ -308,11 +323,7 @@ mod tests {
             probe: None,
         };
         let ways = targets.iter().enumerate().map(way).collect();
-        (
-            Ways { ways, next_probe: None, registration: None },
-            now,
-            WallClock::new(now, SystemTime::UNIX_EPOCH),
-        )
+        (Ways { ways, ..Ways::default() }, now, WallClock::new(now, SystemTime::UNIX_EPOCH))
     }
 
     fn at(place: usize) -> sip::Target {

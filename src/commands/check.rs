@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Outcome, print};
 use crate::call::{NumberPattern, Provider};
 use crate::config::{Config, EXAMPLE_FILE};
+use crate::directory::Directory;
 
 /// Which file.
 #[derive(Debug, Args)]
@@ -15,15 +16,21 @@ pub(super) struct Options {
     /// The configuration file.
     #[arg(env = "CALLINGEDGE_CONFIG", default_value = EXAMPLE_FILE, value_name = "FILE")]
     file: PathBuf,
-    /// Leave secrets unread and names unresolved: for a machine that has neither.
+    /// Leave secrets unread and do not look for the names of targets: for a machine that has neither.
     #[arg(long)]
     offline: bool,
 }
 
 /// Tells all mistakes, or what would run.
 pub(super) fn run(options: &Options) -> Outcome {
-    let config =
-        if options.offline { Config::load_offline(&options.file)? } else { Config::load(&options.file)? };
+    let config = if options.offline {
+        Config::load_offline(&options.file)?
+    } else {
+        let mut config = Config::load(&options.file)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        config.settings = runtime.block_on(Directory::open(config.clone())).now().0;
+        config
+    };
     print(&format!("{} is good. It would run:\n{}", options.file.display(), summary(&config)))
 }
 
@@ -66,10 +73,19 @@ fn summary(config: &Config) -> String {
 
 fn ways(provider: &Provider) -> String {
     let peers: Vec<String> = provider.trunk.peers.iter().map(ToString::to_string).collect();
-    let inbound =
-        if peers.is_empty() { "no calls in".to_owned() } else { format!("calls from {}", peers.join(", ")) };
+    let inbound = match (peers.is_empty(), provider.trunk.is_inbound()) {
+        (false, _) => format!("calls from {}", peers.join(", ")),
+        (true, true) => "calls from its targets".to_owned(),
+        (true, false) => "no calls in".to_owned(),
+    };
     let targets: Vec<String> = (provider.trunk.targets.iter())
-        .map(|at| format!("{} over {}", at.target.address, at.target.transport.as_param()))
+        .map(|at| match at.host == at.target.address.to_string() {
+            true => format!("{} over {}", at.target.address, at.target.transport.as_param()),
+            false => {
+                format!("{} ({}) over {}", at.host, at.target.address, at.target.transport.as_param())
+            }
+        })
+        .chain(provider.trunk.names.missing.iter().cloned())
         .collect();
     if targets.is_empty() {
         format!("{inbound}; no calls out")

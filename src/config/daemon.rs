@@ -57,6 +57,17 @@ pub(super) fn sip(
     (sip, unknown_sources, identity)
 }
 
+pub(super) fn dns(mut section: Section<'_>) -> Vec<SocketAddr> {
+    let servers = section.list("servers", |text| {
+        let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+        address.or_else(|_| text.parse::<SocketAddr>()).map_err(|_| {
+            "is not the address of a name server; write one like 192.0.2.53 or 127.0.0.1:5353".to_owned()
+        })
+    });
+    section.finish();
+    servers.unwrap_or_default()
+}
+
 pub(super) fn media(mut section: Section<'_>, max_calls: u32) -> Option<Media> {
     let address = section.parsed("address", any_address).unwrap_or(ANY_V4);
     let advertise = section.parsed("advertise", reachable_address);

@@ -35,7 +35,7 @@ pub use mistake::{Mistake, Problem};
 pub use surroundings::{Secret, SecretsAre, Surroundings};
 
 use crate::api::MetricsAccess;
-use crate::call::{Provider, ProviderKey, Settings};
+use crate::call::{Located, Provider, ProviderKey, Settings};
 use crate::net::Tls;
 use crate::webhook::WebhookSettings;
 use section::{Report, Section};
@@ -47,6 +47,8 @@ pub struct Config {
     pub sip: Sip,
     /// What its TLS streams are opened with; replaced on reload.
     pub sip_tls: Tls,
+    /// Who is asked where the names of targets lead; the system's own name servers when empty.
+    pub dns_servers: Vec<SocketAddr>,
     /// Where RTP is.
     pub media: Media,
     /// Where the API is.
@@ -163,7 +165,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the file and everything it refers to. Also for a reload: what comes back is whole, or an error.
-    /// Host names are resolved here, so this may block for as long as the resolver does.
+    /// Names of targets are not looked up here.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_in(path, &Surroundings::of(path))
     }
@@ -199,6 +201,18 @@ impl Config {
         Err(report.into_mistakes())
     }
 
+    /// What of it changes when the names of targets lead elsewhere: the settings, and what TLS streams are opened with.
+    pub fn located(&self, located: &Located) -> (Arc<Settings>, Tls) {
+        let settings = self.settings.located(located);
+        let named =
+            settings.providers.iter().filter(|(_, provider)| !provider.trunk.names.written.is_empty());
+        let names = named.map(|(key, provider)| {
+            (key.as_str().to_owned(), sip_tls::named(&providers::names_of(&provider.trunk)))
+        });
+        let tls = self.sip_tls.located(&names.collect());
+        (Arc::new(settings), tls)
+    }
+
     /// The sections in which `newer` differs and which only a restart puts into effect.
     pub fn needs_restart_for(&self, newer: &Self) -> Vec<&'static str> {
         let http = |config: &Self| {
@@ -225,6 +239,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
 
     let (sip, unknown_sources, identity) = daemon::sip(top.section("sip"), surroundings);
     let mut sip_tls = sip_tls::SipTls { server: identity, trunks: Vec::new() };
+    let dns_servers = daemon::dns(top.section("dns"));
     let media = daemon::media(top.section("media"), max_calls);
     let http = daemon::http(top.section("http"), surroundings);
     let store = daemon::store(top.section("store"), surroundings);
@@ -267,21 +282,33 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         providers: providers?,
         engines: engines.known,
     };
-    Some(Config { sip, sip_tls, media, http: http?, store, log, webhooks, settings: Arc::new(settings) })
+    Some(Config {
+        sip,
+        sip_tls,
+        dns_servers,
+        media,
+        http: http?,
+        store,
+        log,
+        webhooks,
+        settings: Arc::new(settings),
+    })
 }
 
 /// The far end of a trunk sends its requests to a listener of ours that speaks what we speak to it.
 fn check_ways(providers: &BTreeMap<ProviderKey, Arc<Provider>>, sip: &Sip, top: &mut Section<'_>) {
     for provider in providers.values() {
         let is_deaf =
-            |target: &sip::Target| sip.listen.iter().all(|listen| listen.transport != target.transport);
-        if let Some(target) = provider.trunk.targets.iter().map(|at| at.target).find(is_deaf) {
-            let transport = target.transport.as_param();
+            |transport: &sip::Transport| sip.listen.iter().all(|listen| listen.transport != *transport);
+        let addresses = provider.trunk.targets.iter().map(|at| at.target.transport);
+        let names = provider.trunk.names.written.iter().filter_map(|name| name.sought.decided());
+        if let Some(transport) = addresses.chain(names).find(is_deaf) {
+            let port = transport.default_port();
+            let transport = transport.as_param();
             let problem = format!(
                 "a target of [providers.{}] is reached over {transport}, and nothing listens for its requests; add \
-                 \"{transport}:0.0.0.0:{}\" to `listen` in [sip]",
+                 \"{transport}:0.0.0.0:{port}\" to `listen` in [sip]",
                 provider.key,
-                target.transport.default_port(),
             );
             top.object("providers", Problem::Conflict(problem));
         }

@@ -15,7 +15,7 @@ use super::sip_tls::{self, SipTls};
 use super::surroundings::Surroundings;
 use crate::call::{
     Destinations, Engine, EngineName, Mode, NumberPattern, Place, Provider, ProviderKey, ProviderKind, Route,
-    Tenant, TenantId, Trunk, TrunkTarget,
+    TargetName, Tenant, TenantId, Trunk, TrunkNames, TrunkTarget,
 };
 use crate::spelling;
 use crate::webhook::Secrets;
@@ -89,9 +89,7 @@ fn provider(
     if let Some(trunk) = &trunk {
         let at_targets = trunk.targets.iter().map(|at| IpNet::from(at.target.address.ip().to_canonical()));
         let networks = trunk.peers.iter().copied().chain(at_targets).collect();
-        let names: Vec<_> =
-            (trunk.targets.iter()).map(|at| (at.target.address, without_port(&at.host))).collect();
-        let tls = sip_tls::trunk(&mut section, surroundings, networks, &names);
+        let tls = sip_tls::trunk(name, &mut section, surroundings, networks, &names_of(trunk));
         sip_tls.trunks.push((name.into(), tls));
     }
     let routes = routes(&mut section, engine.as_deref(), mode, engines);
@@ -112,7 +110,8 @@ fn provider(
 }
 
 fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk> {
-    let targets = targets(section, surroundings);
+    let (targets, names) = targets(section);
+    let is_outbound = !targets.is_empty() || !names.is_empty();
     let peers = section.list("peers", daemon::network);
     let peers = match peers {
         Some(peers) => Some(peers),
@@ -125,14 +124,15 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
             Some(peers)
         }
         None => {
-            if !section.is_there("target") && !section.is_there("targets") {
+            if !is_outbound && !section.is_there("target") && !section.is_there("targets") {
                 section.missing("peers", "[\"203.0.113.0/24\"] # or a `target`, or both");
             }
             None
         }
     };
     let credentials = credentials(section, surroundings);
-    let register = register(section, credentials.is_some(), targets.is_empty());
+    let register = register(section, credentials.is_some(), !is_outbound);
+    let fixed = targets.clone();
     let usual = Trunk::to(targets);
     let trunk = Trunk {
         peers: peers.unwrap_or_default(),
@@ -154,7 +154,12 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         probe_interval: match section.seconds("probe_interval_sec", 0..=3600) {
             Some(Duration::ZERO) => None,
             Some(interval) => Some(interval),
-            None => usual.probe_interval,
+            None => is_outbound.then_some(Duration::from_secs(30)),
+        },
+        names: TrunkNames {
+            missing: names.iter().map(|name| format!("{} is being looked up", name.sought.host)).collect(),
+            written: names,
+            fixed,
         },
         targets: usual.targets,
         register,
@@ -363,10 +368,10 @@ fn route_number(text: &str) -> Result<String, String> {
     }
 }
 
-/// `target`, or `targets` in the order of preference. A host name becomes all of its addresses.
-fn targets(section: &mut Section<'_>, surroundings: &Surroundings) -> Vec<TrunkTarget> {
-    let one = section.parsed("target", |text| target(text, surroundings));
-    let several = section.list("targets", |text| target(text, surroundings));
+/// `target`, or `targets` in the order of preference: those that are addresses, and those that are names.
+fn targets(section: &mut Section<'_>) -> (Vec<TrunkTarget>, Vec<TargetName>) {
+    let one = section.parsed("target", target);
+    let several = section.list("targets", target);
     if section.is_there("target") && section.is_there("targets") {
         let problem = "`target` is the only one and `targets` are several; write one of the two";
         section.object("targets", Problem::Conflict(problem.to_owned()));
@@ -376,38 +381,48 @@ fn targets(section: &mut Section<'_>, surroundings: &Surroundings) -> Vec<TrunkT
     }
     let written = one.into_iter().chain(several.into_iter().flatten());
     let mut targets: Vec<TrunkTarget> = Vec::new();
-    for (place, Written { addresses, transport, host, priority, weight }) in (1..).zip(written) {
-        for address in addresses {
-            let target = sip::Target { transport, address };
-            if targets.iter().all(|known| known.target != target) {
-                let priority = priority.unwrap_or(place);
-                targets.push(TrunkTarget { target, host: host.clone(), priority, weight });
+    let mut names: Vec<TargetName> = Vec::new();
+    for (place, Written { end, host, priority, weight }) in (1..).zip(written) {
+        let priority = priority.unwrap_or(place);
+        match end {
+            End::Address(target) if targets.iter().all(|known| known.target != target) => {
+                targets.push(TrunkTarget { target, host, priority, weight });
             }
+            End::Name(sought) if names.iter().all(|known| known.sought != sought) => {
+                names.push(TargetName { sought, host, priority, weight });
+            }
+            End::Address(_) | End::Name(_) => {}
         }
     }
     targets.sort_by_key(|at| at.priority);
-    targets
+    names.sort_by_key(|name| name.priority);
+    (targets, names)
 }
 
 /// One target as it stands in the file.
 struct Written {
-    addresses: Vec<SocketAddr>,
-    transport: sip::Transport,
+    end: End,
     host: String,
     priority: Option<u16>,
     weight: u16,
 }
 
+enum End {
+    Address(sip::Target),
+    Name(sip::locate::ServerName),
+}
+
 /// `sip:` host, port and transport, and where there are several, priority and weight.
-fn target(text: &str, surroundings: &Surroundings) -> Result<Written, String> {
+fn target(text: &str) -> Result<Written, String> {
     let rule = "is not a target; write one like sip:203.0.113.10:5060;transport=udp";
     let uri = sip::Uri::parse(text).map_err(|_| rule)?;
     let host = uri.host().ok_or(rule)?;
+    let secure = uri.scheme() == sip::Scheme::Sips;
     let transport = match (uri.scheme(), uri.param("transport").map(str::to_ascii_lowercase).as_deref()) {
         // RFC 3261 §26.2.2: over TLS, whatever stream it names.
-        (sip::Scheme::Sips, None | Some("tcp" | "tls")) => sip::Transport::Tls,
-        (sip::Scheme::Sip, None) => sip::Transport::Udp,
-        (sip::Scheme::Sip, Some(written)) => sip::Transport::from_param(written).ok_or(rule)?,
+        (sip::Scheme::Sips, None | Some("tcp" | "tls")) => Some(sip::Transport::Tls),
+        (sip::Scheme::Sip, None) => None,
+        (sip::Scheme::Sip, Some(written)) => Some(sip::Transport::from_param(written).ok_or(rule)?),
         (sip::Scheme::Sips, Some(_)) | (sip::Scheme::Tel | sip::Scheme::Other, _) => {
             return Err(rule.to_owned());
         }
@@ -426,29 +441,31 @@ fn target(text: &str, surroundings: &Surroundings) -> Result<Written, String> {
         let written = uri.param(name).map(str::parse::<u16>).transpose();
         written.map_err(|_| format!("has a {name} that is no number from 0 to 65535"))
     };
-    let port = uri.port().unwrap_or(transport.default_port());
-    let (addresses, shown) = match (host.ip(), host) {
+    let (end, shown) = match (host.ip(), host) {
         (Some(address), _) => {
-            let address = SocketAddr::new(address, port);
-            (vec![address], address.to_string())
+            let transport = transport.unwrap_or(sip::Transport::Udp);
+            let address = SocketAddr::new(address, uri.port().unwrap_or(transport.default_port()));
+            (End::Address(sip::Target { transport, address }), address.to_string())
         }
         (None, host) => {
-            let found = (surroundings.resolve)(&host.to_string(), port);
-            let addresses =
-                found.map_err(|error| format!("does not resolve: {error}; write its IP address"))?;
-            if addresses.is_empty() {
-                return Err("does not resolve to any address; write its IP address".to_owned());
-            }
-            (addresses, uri.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}")))
+            let name = host.to_string().to_ascii_lowercase();
+            let shown = uri.port().map_or_else(|| name.clone(), |port| format!("{name}:{port}"));
+            let sought = sip::locate::ServerName {
+                host: name.trim_end_matches('.').to_owned(),
+                port: uri.port(),
+                transport: transport.filter(|_| !secure),
+                secure,
+            };
+            (End::Name(sought), shown)
         }
     };
-    Ok(Written {
-        addresses,
-        transport,
-        host: shown,
-        priority: number("priority")?,
-        weight: number("weight")?.unwrap_or(1),
-    })
+    Ok(Written { end, host: shown, priority: number("priority")?, weight: number("weight")?.unwrap_or(1) })
+}
+
+/// The host of every target, for the name that its certificate must have (RFC 5922 §7: what was looked for, not what
+/// the name server made of it).
+pub(super) fn names_of(trunk: &Trunk) -> Vec<(SocketAddr, String)> {
+    trunk.targets.iter().map(|at| (at.target.address, without_port(&at.host))).collect()
 }
 
 /// The host alone, for the name that its certificate must have.

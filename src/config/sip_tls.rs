@@ -66,6 +66,7 @@ pub(super) fn identity(section: &mut Section<'_>, surroundings: &Surroundings) -
 
 /// What a trunk that lies in `networks` wants of TLS, its targets being known under these names.
 pub(super) fn trunk(
+    of: &str,
     section: &mut Section<'_>,
     surroundings: &Surroundings,
     networks: Vec<IpNet>,
@@ -87,6 +88,7 @@ pub(super) fn trunk(
         section.object("tls_client_names", Problem::Conflict(problem.to_owned()));
     }
     TrunkTls {
+        of: of.to_owned(),
         networks,
         server_name: name,
         names: named(targets),
@@ -96,7 +98,7 @@ pub(super) fn trunk(
     }
 }
 
-fn named(targets: &[(SocketAddr, String)]) -> Vec<(SocketAddr, ServerName<'static>)> {
+pub(super) fn named(targets: &[(SocketAddr, String)]) -> Vec<(SocketAddr, ServerName<'static>)> {
     targets.iter().filter_map(|(address, host)| Some((*address, certificate_name(host).ok()?))).collect()
 }
 

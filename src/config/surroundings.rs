@@ -1,9 +1,7 @@
-//! What the file refers to and does not hold: variables, files, credentials, the addresses behind host names.
+//! What the file refers to and does not hold: variables, files, credentials.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
 /// The world around a configuration file. A value, so that a test brings its own.
@@ -13,8 +11,6 @@ pub struct Surroundings {
     pub directory: PathBuf,
     /// Environment variables.
     pub variables: BTreeMap<String, String>,
-    /// Finds the addresses of a host name and a port.
-    pub resolve: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
     /// Whether secrets are read.
     pub secrets: SecretsAre,
 }
@@ -38,15 +34,13 @@ impl Surroundings {
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
-            resolve: |host, port| (host, port).to_socket_addrs().map(Iterator::collect),
             secrets: SecretsAre::Needed,
         }
     }
 
-    /// Those of a file at `path`, without secrets and without the network.
+    /// Those of a file at `path`, without secrets.
     pub fn offline(path: &Path) -> Self {
-        let nowhere = |_: &str, port| Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]);
-        Self { resolve: nowhere, secrets: SecretsAre::LeftAlone, ..Self::of(path) }
+        Self { secrets: SecretsAre::LeftAlone, ..Self::of(path) }
     }
 
     /// A path as written in the file.
@@ -143,7 +137,6 @@ mod tests {
         let surroundings = Surroundings {
             directory: PathBuf::new(),
             variables: BTreeMap::from([("TOKEN".to_owned(), "hunter2\n".to_owned())]),
-            resolve: |_, _| Ok(Vec::new()),
             secrets: SecretsAre::Needed,
         };
 
@@ -158,7 +151,6 @@ mod tests {
         let surroundings = Surroundings {
             directory: PathBuf::new(),
             variables: BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), "/nowhere".to_owned())]),
-            resolve: |_, _| Ok(Vec::new()),
             secrets: SecretsAre::Needed,
         };
 

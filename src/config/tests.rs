@@ -1,7 +1,6 @@
 //! What is refused and in which words; what the example means.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -252,9 +251,9 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
              sip:203.0.113.10:5060;transport=udp",
         ),
         (
-            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\ntarget = \"sip:nowhere.test\"",
-            "`target` in [providers.b] at line 15: `sip:nowhere.test` does not resolve: no such name; write its IP \
-             address",
+            "[dns]\nservers = [\"ns.example.com\"]",
+            "`servers` in [dns] at line 13: `ns.example.com` is not the address of a name server; write one like \
+             192.0.2.53 or 127.0.0.1:5353",
         ),
         (
             "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\nusername = \"u\"",
@@ -360,13 +359,12 @@ fn peers_that_meet_are_told_apart_by_their_numbers() {
 }
 
 #[test]
-fn a_target_may_be_an_address_or_a_name_and_is_a_peer_when_none_is_named() {
+fn a_target_that_is_an_address_is_a_peer_when_none_is_named() {
     for (target, address, transport) in [
         ("sip:203.0.113.10", "203.0.113.10:5060", sip::Transport::Udp),
         ("sip:203.0.113.10:5080;transport=TCP", "203.0.113.10:5080", sip::Transport::Tcp),
         ("sip:[2001:db8::1]:5080", "[2001:db8::1]:5080", sip::Transport::Udp),
         ("sip:[2001:db8::1]", "[2001:db8::1]:5060", sip::Transport::Udp),
-        ("SIP:sbc.example.com:5070", "198.51.100.1:5070", sip::Transport::Udp),
     ] {
         let text = LEAST.replace("peers = [\"203.0.113.0/24\"]", &format!("target = \"{target}\""));
         let config = parse(&text).unwrap();
@@ -387,7 +385,7 @@ fn targets_stand_in_the_order_of_preference_unless_they_say_otherwise() {
     };
 
     let trunk = targets(
-        "\"sip:192.0.2.2;priority=7\", \"sip:sbc.example.com\", \"sip:192.0.2.1;transport=tcp;priority=1;weight=9\"",
+        "\"sip:192.0.2.2;priority=7\", \"sip:192.0.2.3\", \"sip:192.0.2.1;transport=tcp;priority=1;weight=9\"",
     );
     let trunk = trunk.unwrap();
 
@@ -396,7 +394,7 @@ fn targets_stand_in_the_order_of_preference_unless_they_say_otherwise() {
         trunk.targets.iter().map(shown).collect::<Vec<_>>(),
         [
             "192.0.2.1:5060 192.0.2.1:5060 1 9",
-            "sbc.example.com 198.51.100.1:5060 2 1",
+            "192.0.2.3:5060 192.0.2.3:5060 2 1",
             "192.0.2.2:5060 192.0.2.2:5060 7 1"
         ]
     );
@@ -409,12 +407,74 @@ fn targets_stand_in_the_order_of_preference_unless_they_say_otherwise() {
 }
 
 #[test]
+fn targets_that_are_names_are_found_while_the_edge_runs() {
+    let text = LEAST.replace(
+        "peers = [\"203.0.113.0/24\"]",
+        "targets = [\"sip:Trunk.Example.com\", \"sip:192.0.2.1\", \"sip:b.example.com:5070;weight=3\"]",
+    );
+    let config = parse(&text).unwrap();
+    let trunk =
+        |settings: &crate::call::Settings| settings.providers[&ProviderKey::from("trunk")].trunk.clone();
+    let place = |last: u8, rank, weight| sip::locate::Place {
+        target: sip::Target {
+            transport: sip::Transport::Udp,
+            address: SocketAddr::from(([198, 51, 100, last], 5060)),
+        },
+        rank,
+        weight,
+    };
+
+    let before = trunk(&config.settings);
+    assert_eq!(before.targets.len(), 1);
+    assert_eq!(
+        before.names.missing,
+        ["trunk.example.com is being looked up", "b.example.com is being looked up"]
+    );
+    assert!(before.is_outbound());
+
+    let [first, second] = config.settings.names().try_into().unwrap();
+    assert_eq!((&*first.host, first.port, &*second.host), ("b.example.com", Some(5070), "trunk.example.com"));
+    let mut located = crate::call::Located::new();
+    located.insert(first, Ok(vec![place(3, 0, 2)]));
+    located.insert(second, Ok(vec![place(1, 0, 5), place(2, 1, 0)]));
+    let after = trunk(&config.located(&located).0);
+
+    let shown = |at: &TrunkTarget| format!("{} {} {} {}", at.host, at.target.address, at.priority, at.weight);
+    assert_eq!(
+        after.targets.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "trunk.example.com 198.51.100.1:5060 1 5",
+            "trunk.example.com 198.51.100.2:5060 2 0",
+            "192.0.2.1:5060 192.0.2.1:5060 3 1",
+            "b.example.com:5070 198.51.100.3:5060 4 6",
+        ]
+    );
+    assert_eq!(after.names.missing, Vec::<String>::new());
+}
+
+#[test]
+fn a_name_whose_transport_is_written_needs_a_listener_for_it() {
+    let listening = "sip.listen = [\"tcp:0.0.0.0:5060\"]\n";
+    for (target, is_heard) in [
+        ("sip:example.com", true),
+        ("sip:example.com;transport=tcp", true),
+        ("sip:example.com:5060", false),
+        ("sip:example.com;transport=udp", false),
+        ("sips:example.com", false),
+    ] {
+        let text = LEAST.replace("peers = [\"203.0.113.0/24\"]", &format!("target = \"{target}\""));
+
+        assert_eq!(parse(&format!("{listening}{text}")).is_ok(), is_heard, "{target}");
+    }
+}
+
+#[test]
 fn a_target_over_tls_needs_a_listener_that_its_requests_can_come_to() {
     let surroundings = Surroundings { secrets: SecretsAre::LeftAlone, ..surroundings() };
     let listening = "sip.listen = [\"tls:0.0.0.0:5061\"]\nsip.tls_certificate = \"a.pem\"\nsip.tls_key = { env = \"K\" }\n";
     for (target, address) in [
         ("sip:203.0.113.10;transport=tls", "203.0.113.10:5061"),
-        ("sips:sbc.example.com:5099;transport=tcp", "198.51.100.1:5099"),
+        ("sips:203.0.113.11:5099;transport=tcp", "203.0.113.11:5099"),
     ] {
         let text = LEAST.replace("peers = [\"203.0.113.0/24\"]", &format!("target = \"{target}\""));
 
@@ -537,10 +597,6 @@ fn surroundings() -> Surroundings {
     Surroundings {
         directory: PathBuf::from("/etc/callingedge"),
         variables: BTreeMap::from([("SECRET".to_owned(), "hunter2".to_owned())]),
-        resolve: |host, port| match host {
-            "sbc.example.com" => Ok(vec![SocketAddr::from(([198, 51, 100, 1], port))]),
-            _ => Err(io::Error::other("no such name")),
-        },
         secrets: SecretsAre::Needed,
     }
 }

@@ -3,6 +3,7 @@
 //! Each listener and each open stream is a task that ends with the [`Net`]. What they hear comes through one bounded
 //! queue: when the exchange falls behind, tasks stop reading, and the kernel drops datagrams or slows streams down.
 
+mod dns;
 mod keep_alive;
 mod stream;
 mod tls;
@@ -18,6 +19,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use dns::{Found, Resolver};
 pub use tls::{Identity, Tls, TlsError, TrunkTls};
 
 /// Messages waiting for the exchange, over all sockets.

@@ -2,6 +2,7 @@
 //!
 //! A [`Tls`] is replaced as a whole; streams that are open keep what they were opened with.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -32,6 +33,8 @@ impl Clone for Identity {
 /// What one trunk wants of TLS.
 #[derive(Debug, Clone, Default)]
 pub struct TrunkTls {
+    /// Whose trunk.
+    pub of: String,
     /// Where its streams come from and go to.
     pub networks: Vec<IpNet>,
     /// The name its certificate must have; when not given, the one its target is known under, or its address.
@@ -65,7 +68,9 @@ pub struct Tls {
     usual: Option<Arc<ClientConfig>>,
 }
 
+#[derive(Clone)]
 struct Trunk {
+    of: String,
     networks: Vec<IpNet>,
     server_name: Option<ServerName<'static>>,
     names: Vec<(SocketAddr, ServerName<'static>)>,
@@ -93,6 +98,21 @@ impl Tls {
             .map_err(|error| (None, error))?;
         let usual = client_config(&[], None).map_err(|error| (None, error))?;
         Ok(Self { server, trunks: known, usual: Some(usual) })
+    }
+
+    /// The same, where the targets of these trunks are known under these names.
+    #[must_use]
+    pub fn located(&self, names: &BTreeMap<String, Vec<(SocketAddr, ServerName<'static>)>>) -> Self {
+        let trunks = self.trunks.iter().map(|trunk| match names.get(&trunk.of) {
+            Some(names) => {
+                let mut trunk = Trunk::clone(trunk);
+                trunk.networks.extend(names.iter().map(|(at, _)| IpNet::from(at.ip().to_canonical())));
+                trunk.names.clone_from(names);
+                Arc::new(trunk)
+            }
+            None => trunk.clone(),
+        });
+        Self { trunks: trunks.collect(), ..self.clone() }
     }
 
     /// Who we are, if anyone.
@@ -131,7 +151,7 @@ impl fmt::Debug for Tls {
 
 impl Trunk {
     fn new(trunk: TrunkTls) -> Result<Self, TlsError> {
-        let TrunkTls { networks, server_name, names, roots, identity, client_names } = trunk;
+        let TrunkTls { of, networks, server_name, names, roots, identity, client_names } = trunk;
         let client = client_config(&roots, identity)?;
         let clients = if client_names.is_empty() {
             None
@@ -140,7 +160,7 @@ impl Trunk {
             let verifier = verifier.map_err(|error| TlsError::Roots(error.to_string()))?;
             Some((verifier, client_names))
         };
-        Ok(Self { networks, server_name, names, client, clients })
+        Ok(Self { of, networks, server_name, names, client, clients })
     }
 
     fn contains(&self, address: IpAddr) -> bool {

@@ -98,7 +98,6 @@ impl Edge {
         let surroundings = Surroundings {
             directory: PathBuf::new(),
             variables: BTreeMap::new(),
-            resolve: |_, _| Ok(Vec::new()),
             secrets: SecretsAre::Needed,
         };
         let config = Config::parse(CONFIG, &surroundings).unwrap();

@@ -301,6 +301,7 @@ pub(crate) fn settings() -> Settings {
         webhook_url: None,
         trunk: Trunk {
             peers: vec!["10.0.0.9/32".parse().unwrap()],
+            names: callingedge::call::TrunkNames::default(),
             targets: vec![TrunkTarget::only(sip::Target {
                 transport: sip::Transport::Udp,
                 address: FAR.parse().unwrap(),

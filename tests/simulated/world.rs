@@ -784,6 +784,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         webhook_url: None,
         trunk: Trunk {
             peers: vec!["10.0.0.9/32".parse().unwrap()],
+            names: callingedge::call::TrunkNames::default(),
             targets: vec![TrunkTarget::only(sip::Target {
                 transport: sip::Transport::Udp,
                 address: FAR.parse().unwrap(),

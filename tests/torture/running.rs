@@ -57,7 +57,6 @@ impl Running {
         let surroundings = Surroundings {
             directory: PathBuf::new(),
             variables: BTreeMap::new(),
-            resolve: |_, _| Ok(Vec::new()),
             secrets: SecretsAre::Needed,
         };
         let config = Config::parse(CONFIG, &surroundings).unwrap();

@@ -41,8 +41,11 @@ impl Exchange {
         if self.outputs.unsaved() > self.settings.max_unsaved {
             return Err(CommandError::StoreBehind);
         }
-        if provider.trunk.targets.is_empty() {
+        if !provider.trunk.is_outbound() {
             return Err(CommandError::ProviderInboundOnly);
+        }
+        if provider.trunk.targets.is_empty() {
+            return Err(CommandError::ProviderUnreachable { why: provider.trunk.names.missing.join("; ") });
         }
         let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
         number::destination(&call.to, &provider.trunk).map_err(|error| {

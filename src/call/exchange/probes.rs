@@ -15,7 +15,7 @@ impl Exchange {
         for (key, provider) in providers {
             match self.ways.get_mut(key) {
                 Some(ways) => {
-                    ways.follow(&provider.trunk);
+                    ways.follow(now, &provider.trunk);
                     if provider.trunk.probe_interval.is_some() {
                         ways.next_probe.get_or_insert(now);
                     }
