@@ -318,6 +318,7 @@ fn scripted(number: &str) -> Option<CommandError> {
         "901" => CommandError::CallAlreadyEnded,
         "902" => CommandError::CallNotAnswered,
         "903" => CommandError::ProviderInboundOnly,
+        "950" => CommandError::ProviderUnreachable { why: "sip.example.com has no address".to_owned() },
         "904" => CommandError::EngineNotFound {
             name: "receptionst".to_owned(),
             nearest: Some("receptionist".to_owned()),

@@ -170,6 +170,7 @@ async fn what_the_calls_refuse_has_its_code() {
 
     let cases = [
         (place("903"), (422, "provider.inbound_only", None)),
+        (place("950"), (503, "provider.unreachable", None)),
         (place("904"), (422, "engine.not_found", Some("engine"))),
         (place("905"), (422, "engine.missing", Some("engine"))),
         (place("908"), (429, "limit.calls", None)),
