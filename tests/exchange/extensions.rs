@@ -56,6 +56,14 @@ fn an_invite_that_requires_what_the_trunk_has_switched_off_is_refused_and_makes_
     assert_eq!(response.header(HeaderName::Unsupported).unwrap(), "timer");
     assert!(line.events.is_empty());
     assert_eq!((line.exchange.tally().calls, line.exchange.tally().refused), (0, 1));
+
+    // Its place is free again: more of them than there may be calls at once change nothing for the next caller.
+    for _ in 0..20 {
+        line.ring_number("+15550000", Some(SDP), vec![("Require".into(), "timer".to_owned())]);
+    }
+    line.heard.clear();
+    line.ring_edge(Some(SDP));
+    assert_eq!(line.exchange.tally().calls, 1);
 }
 
 #[test]

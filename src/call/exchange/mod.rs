@@ -486,7 +486,7 @@ impl Exchange {
         };
         if self.endpoint.set_policy(now, dialog, destination.provider.trunk.policy).is_err() {
             self.tally.refused += 1;
-            return;
+            return self.census.release(&destination.provider);
         }
         self.tally.admitted += 1;
         let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
