@@ -122,6 +122,7 @@ fn is_own(host: sip::Host<'_>, trunk: &Trunk) -> bool {
     };
     trunk.domain.as_deref().is_some_and(is_it)
         || trunk.targets.iter().any(|at| is_it(&at.host))
+        || trunk.names.written.iter().any(|name| is_it(&name.host))
         || host.ip().is_some_and(by_address)
 }
 
