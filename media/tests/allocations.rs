@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use media::hearing::{AnswerDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
+use media::hearing::{AnswerDetector, BargeInDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
     AudioFormat, Codec, Digit, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
     SessionConfig, g722,
@@ -118,6 +118,7 @@ fn hearing_allocates_nothing() {
     let mut keys = DtmfDetector::default();
     let (mut speech, mut tones, mut answer) =
         (SpeechDetector::default(), ToneDetector::default(), AnswerDetector::default());
+    let mut bargein = BargeInDetector::default();
     let mut frame = [0; 160];
     let mut heard = 0;
 
@@ -132,6 +133,7 @@ fn hearing_allocates_nothing() {
                 speech.push(&frame);
                 tones.push(&frame);
                 answer.push(&frame);
+                bargein.push(&[0; 160], &frame);
                 while answer.next_event().is_some() {}
             }
         }

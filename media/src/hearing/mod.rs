@@ -1,10 +1,12 @@
-//! What the edge hears in the audio of a leg: keys, the network's tones, speech, answering machines.
+//! What the edge hears in the audio of a leg: keys, the network's tones, speech, answering machines,
+//! and whether a caller wants to speak while we do.
 //!
 //! Every detector takes linear samples at 8,000 Hz as they come, in pieces of any size (20 ms frames in a call), and
 //! tells positions in samples since its beginning, so that it can be replayed. None allocates, none knows a clock, and
 //! the same samples give the same answers whatever pieces they came in.
 
 mod amd;
+mod bargein;
 mod dtmf;
 mod spectrum;
 mod speech;
@@ -13,6 +15,7 @@ mod tones;
 mod trig;
 
 pub use amd::{AmdEvent, AnswerDetector, Answerer};
+pub use bargein::{BargeIn, BargeInDetector};
 pub use dtmf::{DtmfDetector, DtmfTone, HeardDigit};
 pub use speech::{SpeechDetector, SpeechSegment};
 pub use tones::{HeardTone, ToneDetector, ToneKind};

@@ -23,6 +23,7 @@ pub(super) const BIN_HZ: f32 = 31.25;
 
 static SHAPE: [f32; WINDOW] = shape();
 /// `exp(-2 pi i n / 256)` for the first half of the circle.
+static EIGHTS: ([[f32; 16]; 8], [[f32; 16]; 8]) = turns();
 static CIRCLE: ([f32; HALF], [f32; HALF]) = circle();
 
 /// Cuts audio into frames and transforms each.
@@ -78,24 +79,65 @@ impl Spectrum {
             im[index] = pair[1] * shape[1];
         }
         let (mut other_re, mut other_im) = ([0.0_f32; HALF], [0.0_f32; HALF]);
-        // Stockham: seven passes from array to array, in order at the end.
-        pass::<1>(&re, &im, &mut other_re, &mut other_im);
-        pass::<2>(&other_re, &other_im, &mut re, &mut im);
-        pass::<4>(&re, &im, &mut other_re, &mut other_im);
+        // Stockham, from array to array, in order at the end: three passes as one, then four.
+        eights(&re, &im, &mut other_re, &mut other_im);
         pass::<8>(&other_re, &other_im, &mut re, &mut im);
         pass::<16>(&re, &im, &mut other_re, &mut other_im);
         pass::<32>(&other_re, &other_im, &mut re, &mut im);
         pass::<64>(&re, &im, &mut other_re, &mut other_im);
         let (re, im) = (other_re, other_im);
         let scale = 1.0 / (WINDOW * WINDOW) as f32;
-        for bin in 0..BINS {
-            let mirror = (HALF - bin) % HALF;
-            let (even_re, even_im) = (re[bin] + re[mirror], im[bin] - im[mirror]);
-            let (odd_re, odd_im) = (im[bin] + im[mirror], re[mirror] - re[bin]);
-            let (cos, sin) = (CIRCLE.0[bin], CIRCLE.1[bin]);
+        self.power[0] = 4.0 * (re[0] + im[0]) * (re[0] + im[0]) * scale;
+        let forward = re[1..].iter().zip(&im[1..]);
+        let backward = re[1..].iter().rev().zip(im[1..].iter().rev());
+        let circle = CIRCLE.0[1..].iter().zip(&CIRCLE.1[1..]);
+        let bins = forward.zip(backward).zip(circle);
+        for (power, (((re, im), (mirror_re, mirror_im)), (cos, sin))) in self.power[1..].iter_mut().zip(bins)
+        {
+            let (even_re, even_im) = (re + mirror_re, im - mirror_im);
+            let (odd_re, odd_im) = (im + mirror_im, mirror_re - re);
             let x = even_re + odd_re * cos - odd_im * sin;
             let y = even_im + odd_re * sin + odd_im * cos;
-            self.power[bin] = (x * x + y * y) * scale;
+            *power = (x * x + y * y) * scale;
+        }
+    }
+}
+
+/// The first three passes at once: transforms of the eight values that are 16 apart, sixteen of them side by side.
+fn eights(re: &[f32; HALF], im: &[f32; HALF], out_re: &mut [f32; HALF], out_im: &mut [f32; HALF]) {
+    let (re, im) = (re.as_chunks::<16>().0, im.as_chunks::<16>().0);
+    let (mut turned_re, mut turned_im) = ([[0.0_f32; 16]; 8], [[0.0_f32; 16]; 8]);
+    let root = std::f32::consts::FRAC_1_SQRT_2;
+    for at in 0..16 {
+        let add = |a: usize, b: usize| (re[a][at] + re[b][at], im[a][at] + im[b][at]);
+        let subtract = |a: usize, b: usize| (re[a][at] - re[b][at], im[a][at] - im[b][at]);
+        let fours = |b: [(f32, f32); 4]| {
+            let (s, d) = ((b[0].0 + b[2].0, b[0].1 + b[2].1), (b[0].0 - b[2].0, b[0].1 - b[2].1));
+            let (t, u) = ((b[1].0 + b[3].0, b[1].1 + b[3].1), (b[1].0 - b[3].0, b[1].1 - b[3].1));
+            [(s.0 + t.0, s.1 + t.1), (d.0 + u.1, d.1 - u.0), (s.0 - t.0, s.1 - t.1), (d.0 - u.1, d.1 + u.0)]
+        };
+        let even = fours([add(0, 4), add(1, 5), add(2, 6), add(3, 7)]);
+        let (first, second) = (subtract(1, 5), subtract(3, 7));
+        let quarter = subtract(2, 6);
+        let odd = fours([
+            subtract(0, 4),
+            ((first.0 + first.1) * root, (first.1 - first.0) * root),
+            (quarter.1, -quarter.0),
+            ((second.1 - second.0) * root, -(second.0 + second.1) * root),
+        ]);
+        for half in 0..4 {
+            for (order, (x, y)) in [(2 * half, even[half]), (2 * half + 1, odd[half])] {
+                let (cos, sin) = (EIGHTS.0[order][at], EIGHTS.1[order][at]);
+                turned_re[order][at] = x * cos - y * sin;
+                turned_im[order][at] = x * sin + y * cos;
+            }
+        }
+    }
+    let outs = out_re.as_chunks_mut::<8>().0.iter_mut().zip(out_im.as_chunks_mut::<8>().0);
+    for (at, (to_re, to_im)) in outs.enumerate() {
+        for order in 0..8 {
+            to_re[order] = turned_re[order][at];
+            to_im[order] = turned_im[order][at];
         }
     }
 }
@@ -135,6 +177,23 @@ const fn shape() -> [f32; WINDOW] {
         index += 1;
     }
     shape
+}
+
+/// `exp(-2 pi i at order / 128)`.
+const fn turns() -> ([[f32; 16]; 8], [[f32; 16]; 8]) {
+    let mut turns = ([[0.0; 16]; 8], [[0.0; 16]; 8]);
+    let mut order = 0;
+    while order < 8 {
+        let mut at = 0;
+        while at < 16 {
+            let angle = TAU * (order * at) as f64 / HALF as f64;
+            turns.0[order][at] = trig::cos(angle) as f32;
+            turns.1[order][at] = -trig::sin(angle) as f32;
+            at += 1;
+        }
+        order += 1;
+    }
+    turns
 }
 
 const fn circle() -> ([f32; HALF], [f32; HALF]) {

@@ -26,10 +26,13 @@ pub(super) struct Tonal {
 
 impl Tonal {
     pub(super) fn of(power: &[f32; BINS]) -> Self {
-        let mut total = 1.0;
-        for bin in &power[4..] {
-            total += bin;
+        let mut sums = [0.0_f32; 4];
+        for four in power[4..].chunks_exact(4) {
+            for (sum, bin) in sums.iter_mut().zip(four) {
+                *sum += bin;
+            }
         }
+        let total = sums.iter().sum::<f32>() + 1.0;
         let first = Self::peak(power, None);
         let second = Self::peak(power, Some(first.0));
         Self { hz: [first.1, second.1], power: [first.2, second.2], core: first.3 + second.3, total }
@@ -37,13 +40,16 @@ impl Tonal {
 
     /// The strongest bin that is none of `taken`'s, its centre in Hz, its power.
     fn peak(power: &[f32; BINS], taken: Option<usize>) -> (usize, f32, f32, f32) {
-        let mut best = (LOWEST, 0.0);
-        for (bin, value) in power.iter().enumerate().take(BINS - REACH).skip(LOWEST) {
-            if *value > best.1 && taken.is_none_or(|taken| bin.abs_diff(taken) > REACH) {
-                best = (bin, *value);
+        let last = BINS - REACH;
+        let best = match taken {
+            None => strongest(power, LOWEST..last),
+            Some(taken) => {
+                let below = strongest(power, LOWEST..(taken - REACH).max(LOWEST));
+                let above = strongest(power, (taken + REACH + 1).min(last)..last);
+                if power[above] > power[below] || below.abs_diff(taken) <= REACH { above } else { below }
             }
-        }
-        let around = best.0 - REACH..=best.0 + REACH;
+        };
+        let around = best - REACH..=best + REACH;
         let (mut sum, mut moment) = (0.0, 0.0);
         for bin in around {
             if taken.is_some_and(|taken| bin.abs_diff(taken) <= REACH) {
@@ -52,8 +58,8 @@ impl Tonal {
             sum += power[bin];
             moment += power[bin] * bin as f32;
         }
-        let core = power[best.0 - 1] + power[best.0] + power[best.0 + 1];
-        (best.0, moment / sum.max(1e-9) * BIN_HZ, sum, core)
+        let core = power[best - 1] + power[best] + power[best + 1];
+        (best, moment / sum.max(1e-9) * BIN_HZ, sum, core)
     }
 
     /// The share that both together have.
@@ -64,6 +70,22 @@ impl Tonal {
     pub(super) fn level_db(&self) -> f32 {
         10.0 * (self.power[0] + self.power[1] + 1.0).log10()
     }
+}
+
+/// The strongest bin of a range; its first when it is empty.
+fn strongest(power: &[f32; BINS], range: std::ops::Range<usize>) -> usize {
+    let first = range.start.min(BINS - REACH - 1);
+    let bins = &power[range];
+    let mut most = [0.0_f32; 8];
+    let eights = bins.chunks_exact(8);
+    let rest = eights.remainder();
+    for eight in eights {
+        for (most, bin) in most.iter_mut().zip(eight) {
+            *most = if *bin > *most { *bin } else { *most };
+        }
+    }
+    let most = most.iter().chain(rest).fold(0.0_f32, |most, bin| most.max(*bin));
+    bins.iter().position(|bin| *bin >= most).map_or(first, |place| first + place)
 }
 
 /// Frames in a row that hold the same tones.

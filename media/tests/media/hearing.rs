@@ -2,7 +2,8 @@
 //! those are present. What is asserted there are floors: what is reached and what is wanted is in `docs/hearing.md`.
 
 use media::hearing::{
-    AmdEvent, AnswerDetector, Answerer, HeardTone, SpeechDetector, SpeechSegment, ToneDetector, ToneKind,
+    AmdEvent, AnswerDetector, Answerer, BargeIn, BargeInDetector, HeardTone, SpeechDetector, SpeechSegment,
+    ToneDetector, ToneKind,
 };
 
 use crate::support::{self, Noise, Recordings};
@@ -245,6 +246,38 @@ fn answers_in_recordings() {
 
     assert!(first >= 0.90 && last >= 0.96 && as_machines <= 0.05 && late <= 2);
     assert!(found >= 0.95 && error <= 0.06 && invented == 0);
+}
+
+#[test]
+fn callers_in_recordings_pause_us_and_nothing_else_cuts() {
+    let Some(recordings) = Recordings::labelled("bargein") else { return };
+    let (mut callers, mut cut) = (0, 0);
+    for row in &recordings.rows {
+        let agent = recordings.samples(&format!("{}_agent.wav", row["id"]));
+        let caller = recordings.samples(&format!("{}_caller.wav", row["id"]));
+        let mut detector = BargeInDetector::default();
+        let frames = agent.as_chunks::<160>().0.iter().zip(caller.as_chunks::<160>().0);
+        let told: Vec<_> = frames.filter_map(|(said, heard)| detector.push(said, heard)).collect();
+
+        let cuts = told.iter().filter(|told| matches!(told, BargeIn::Cut { .. })).count();
+        if row["expect_barge_in"] == "1" {
+            let began = row["start_s"].parse::<f64>().unwrap();
+            let [BargeIn::Pause { at, .. }, ..] = told[..] else { panic!("{}: {told:?}", row["id"]) };
+            let late = at as f64 / 8_000.0 - began;
+            assert!((0.0..=0.2).contains(&late), "{}: {told:?}", row["id"]);
+            callers += 1;
+            cut += cuts;
+        } else {
+            assert_eq!(cuts, 0, "{}: {told:?}", row["id"]);
+            assert!(row["kind"] == "backchannel" || told.is_empty(), "{}: {told:?}", row["id"]);
+        }
+    }
+    println!(
+        "barge-in: {} recordings ran; {callers} callers paused us, {cut} of them cut",
+        recordings.rows.len()
+    );
+
+    assert!(cut + 1 >= callers, "{cut} of {callers}");
 }
 
 /// Sines together, each of this amplitude.
