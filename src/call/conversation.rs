@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::command::CommandError;
 use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::{EndReason, EventKind};
-use super::inbound::{reason_header, warning};
+use super::inbound::reason_header;
+use super::leg::{NotAnswered, Reoffered, warning};
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::record::Layer;
 use super::settings::Fallback;
@@ -68,33 +69,18 @@ impl Call {
 
     /// A new offer, or none, inside the dialog.
     pub(super) fn reinvited(&mut self, hands: &mut Hands<'_>, request: &sip::Message) {
-        let (Some(dialog), Some(negotiator)) = (self.leg.dialog, self.leg.negotiator.as_mut()) else {
-            return;
-        };
-        if let Some((status, headers)) = super::content::refusal(request) {
-            hands.endpoint.refuse(hands.now, dialog, status, headers);
-            self.milestone(hands, Layer::Signalling, "re-invite refused", Some(status.to_string()));
-            return;
-        }
-        let offer = super::inbound::description(request);
-        if offer.is_empty() {
-            let description = negotiator.offer(media::Direction::SendRecv);
-            self.leg.owes_answer = true;
-            hands.endpoint.accept(hands.now, dialog, Vec::new(), Some(sip::Body::sdp(description)));
-            self.milestone(hands, Layer::Signalling, "re-invite without offer answered", None);
-            return;
-        }
-        match negotiator.handle_offer(&offer) {
-            Ok((negotiated, answer)) => {
-                hands.endpoint.accept(hands.now, dialog, Vec::new(), Some(sip::Body::sdp(answer)));
+        match self.leg.reoffered(hands, request) {
+            Ok(Reoffered::Negotiated(negotiated)) => {
                 self.milestone(hands, Layer::Signalling, "re-invite answered", None);
                 self.negotiated(hands, negotiated);
             }
-            Err(error) => {
-                let headers = vec![warning(hands, error)];
-                hands.endpoint.refuse(hands.now, dialog, sip::StatusCode::NOT_ACCEPTABLE_HERE, headers);
-                self.milestone(hands, Layer::Signalling, "re-invite refused", Some(error.to_string()));
+            Ok(Reoffered::Offered) => {
+                self.milestone(hands, Layer::Signalling, "re-invite without offer answered", None);
             }
+            Err(NotAnswered::Refused { why }) => {
+                self.milestone(hands, Layer::Signalling, "re-invite refused", Some(why));
+            }
+            Err(NotAnswered::TooEarly) => {}
         }
     }
 
@@ -205,14 +191,9 @@ impl Call {
     pub(super) fn refreshed(&mut self, hands: &mut Hands<'_>, message: &sip::Message) {
         let by = if message.status().is_some() { "by us" } else { "by the far end" };
         self.milestone(hands, Layer::Signalling, "session refreshed", Some(by.to_owned()));
-        let (Some(_), false, Some(negotiator)) =
-            (message.status(), message.body().is_empty(), self.leg.negotiator.as_mut())
-        else {
-            return;
-        };
-        match negotiator.handle_repeated(&super::inbound::description(message)) {
-            Ok(same) if self.leg.negotiated.as_ref() == Some(&same) => {}
-            Ok(negotiated) => self.negotiated(hands, negotiated),
+        match self.leg.refreshed(message) {
+            Ok(Some(negotiated)) => self.negotiated(hands, negotiated),
+            Ok(None) => {}
             Err(error) => {
                 self.milestone(hands, Layer::Media, "answer not usable", Some(error.to_string()));
             }

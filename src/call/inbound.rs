@@ -1,13 +1,13 @@
 //! A call that comes in: it rings while the engine is asked, and its refusal becomes the SIP answer.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::engine::{EngineEvent, EngineFailure};
 use super::event::{EndReason, EventKind};
-use super::ids::CallId;
+use super::ids::{CallId, FIRST_LEG};
+use super::leg::warning;
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::output::Output;
 use super::record::{CallRecord, Layer};
@@ -51,16 +51,7 @@ impl Call {
 
     /// The leg has a port: if the offer can be answered the phone rings and the engine is dialled.
     pub(super) fn opened(&mut self, hands: &mut Hands<'_>, port: u16) {
-        let mut negotiator = media::Negotiator::new(
-            media::LocalMedia {
-                address: hands.settings.media_address,
-                port,
-                codecs: self.provider.trunk.codecs.clone(),
-                telephone_event: true,
-                ptime_ms: 20,
-            },
-            rand::Rng::random::<u64>(hands.chance) >> 1,
-        );
+        let mut negotiator = self.leg.negotiator(hands, port);
         match self.state {
             State::Opening { .. } => {
                 let offer = negotiator.offer(media::Direction::SendRecv);
@@ -316,15 +307,7 @@ fn view(
         transcript_url: None,
         quality: super::view::Quality::default(),
         latency: super::view::Latency::default(),
-        legs: vec![LegView {
-            leg: 0,
-            role: LegRole::Caller,
-            codec: None,
-            peer: flow.peer.to_string(),
-            sip_call_id,
-            frames_up: 0,
-            frames_down: 0,
-        }],
+        legs: vec![LegView::begun(FIRST_LEG, LegRole::Caller, flow.peer, sip_call_id)],
     }
 }
 
@@ -352,12 +335,6 @@ fn shown_headers(request: &sip::Message, passed: &[String]) -> Vec<(String, Stri
     };
     let headers = request.all_headers().filter(|(name, _)| shown(name) && !telling::is_secret(name));
     headers.map(|(name, value)| (name.to_owned(), value.text().into_owned())).collect()
-}
-
-/// `Warning` (RFC 3261 §20.43) for a session description that cannot be used.
-pub(super) fn warning(hands: &Hands<'_>, error: media::SdpError) -> (Cow<'static, str>, String) {
-    let text = error.to_string().replace('"', "'");
-    ("Warning".into(), format!("{} {} \"{text}\"", error.warning_code(), hands.settings.sip_host))
 }
 
 /// `Reason` (RFC 3326) with a SIP cause.

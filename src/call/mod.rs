@@ -17,6 +17,7 @@ mod event;
 mod exchange;
 mod ids;
 mod inbound;
+mod leg;
 mod naming;
 mod number;
 mod one;

@@ -13,14 +13,15 @@
 //! The last event is told on entering `Ending`, and nowhere else. What a call needs from the world outside it
 //! comes in as [`Hands`]; its parts are in `inbound`, `outbound`, `conversation` and `transfer`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
 use super::event::{EndReason, EventKind};
-use super::ids::{CallId, FIRST_LEG, LegId, ProviderKey};
+use super::ids::{CallId, FIRST_LEG, ProviderKey};
+use super::leg::Leg;
 use super::outputs::Outputs;
 use super::record::Layer;
 use super::settings::{Engine, Provider, Settings};
@@ -85,23 +86,6 @@ pub(super) enum Link {
     Gone,
 }
 
-/// The first leg.
-pub(super) struct Leg {
-    pub(super) id: LegId,
-    pub(super) dialog: Option<sip::DialogId>,
-    pub(super) negotiator: Option<media::Negotiator>,
-    pub(super) negotiated: Option<media::Negotiated>,
-    /// Our answer to the offer in the INVITE.
-    pub(super) answer: Option<bytes::Bytes>,
-    /// We sent an offer with a 2xx; the ACK brings the answer.
-    pub(super) owes_answer: bool,
-    /// Forks whose reliable ringing has brought an answer to our offer, by To tag: their 200 may say no more.
-    pub(super) early_answers: Vec<(String, media::Negotiated)>,
-    pub(super) held: bool,
-    /// Nothing of the dialog is left.
-    dialog_gone: bool,
-}
-
 /// How the far end is told that the call is over.
 pub(super) enum Farewell {
     /// BYE, CANCEL or whatever the dialog's state asks for.
@@ -120,17 +104,14 @@ pub(super) struct Call {
     pub(super) story: Story,
     pub(super) state: State,
     pub(super) link: Link,
+    /// The first leg.
     pub(super) leg: Leg,
     pub(super) transfer: Option<Transfer>,
     pub(super) max_duration: Duration,
-    /// Inbound: what the engine may see of the INVITE. Outbound: what was asked to be added to ours.
+    /// Inbound: what the engine may see of the INVITE.
     pub(super) headers: Vec<(String, String)>,
-    /// Inbound: the offer in the INVITE. Outbound: ours.
+    /// Inbound: the offer in the INVITE.
     pub(super) offer: Option<bytes::Bytes>,
-    /// Outbound: where the INVITE is, and whether the phone was heard to ring there.
-    pub(super) tried: Option<(sip::Target, bool)>,
-    /// Outbound: where it goes next if it comes to nothing there.
-    pub(super) targets: VecDeque<sip::Target>,
     pub(super) ring_timeout: Duration,
     voice_gone: bool,
     /// What the exchange has noted as this call's next deadline.
@@ -153,28 +134,16 @@ impl Call {
         let ring_timeout = provider.trunk.ring_timeout;
         Self {
             id,
-            provider,
             engine,
             story,
             state,
             link: Link::Idle,
-            leg: Leg {
-                id: FIRST_LEG,
-                dialog_gone: dialog.is_none(),
-                dialog,
-                negotiator: None,
-                negotiated: None,
-                answer: None,
-                owes_answer: false,
-                early_answers: Vec::new(),
-                held: false,
-            },
+            leg: Leg::new(FIRST_LEG, provider.clone(), dialog),
+            provider,
             transfer: None,
             max_duration,
             headers: Vec::new(),
             offer: None,
-            tried: None,
-            targets: VecDeque::new(),
             ring_timeout,
             voice_gone: false,
             noted: None,
@@ -398,15 +367,6 @@ impl Call {
 
     pub(super) fn milestone(&self, hands: &mut Hands<'_>, layer: Layer, what: &str, detail: Option<String>) {
         self.story.milestone(hands.now, hands.outputs, layer, what, detail);
-    }
-}
-
-impl Leg {
-    /// The leg's dialog, from its INVITE on.
-    pub(super) fn begin(&mut self, dialog: sip::DialogId) {
-        self.dialog = Some(dialog);
-        self.dialog_gone = false;
-        self.early_answers.clear();
     }
 }
 

@@ -1,11 +1,13 @@
 //! The call object of the API (CONTRACT §1): what anyone may read of a call, live or ended.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 use super::context::Context;
 use super::event::EndReason;
-use super::ids::{CallId, ProviderKey};
+use super::ids::{CallId, LegId, ProviderKey};
 
 /// Who began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -132,6 +134,13 @@ pub struct LegView {
     pub frames_up: u64,
     /// Frames sent to the far end.
     pub frames_down: u64,
+}
+
+impl LegView {
+    /// A leg whose INVITE was just sent or received.
+    pub(super) fn begun(LegId(leg): LegId, role: LegRole, peer: SocketAddr, sip_call_id: String) -> Self {
+        Self { leg, role, codec: None, peer: peer.to_string(), sip_call_id, frames_up: 0, frames_down: 0 }
+    }
 }
 
 /// What a leg is to the call.
