@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use media::hearing::{AnswerDetector, BargeInDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
-    AudioFormat, Codec, Digit, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
+    AudioFormat, Codec, Digit, Mixer, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
     SessionConfig, g722,
 };
 
@@ -107,6 +107,21 @@ fn g722_allocates_nothing() {
         for _ in 0..FRAMES {
             encoder.encode(&samples, &mut codes);
             decoder.decode(&codes, &mut samples);
+        }
+    });
+
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn a_mixer_allocates_nothing() {
+    let mut mixer = Mixer::new(SampleRate::Hz8000);
+    let mut out = [0; 160];
+
+    let allocations = allocations_of(|| {
+        for loud in 0..FRAMES {
+            let voice = [30 * loud as i16; 160];
+            mixer.mix(&[&voice, &voice, &voice], &mut out);
         }
     });
 
