@@ -51,6 +51,7 @@ const PURE: &[&str] = &[
     "src/webhook/verdict.rs",
     "src/worker/beats.rs",
     "src/worker/ports.rs",
+    "src/worker/relay.rs",
     "src/worker/voice.rs",
 ];
 

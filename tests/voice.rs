@@ -9,8 +9,8 @@ use callingedge::bridge::{
     Credit, Form, FrameFlags, FrameHeader, Incoming, Interpreter, MISTAKES_IN_A_ROW, Outgoing,
 };
 use callingedge::call::{
-    Announcement, CallId, Context, Dialect, Direction, EngineEvent, EngineStart, FIRST_LEG, Mode,
-    ProviderKey, Timestamp, VoiceFact,
+    Announcement, CallId, Context, Dialect, Direction, EngineEvent, EngineStart, FIRST_LEG, LegId, Mode,
+    ProviderKey, Timestamp, VoiceFact, VoiceRoute,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX};
@@ -151,6 +151,123 @@ fn a_call_without_an_engine_plays_on_and_throws_nothing() {
     assert!(call.out.is_empty());
 }
 
+#[test]
+fn two_joined_legs_hear_each_other_bit_by_bit_and_the_engine_hears_both_on_its_two_tracks() {
+    let mut call = Call::answered();
+    call.add_human();
+    let both = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
+    call.route(VoiceRoute { engine_to: Some(HUMAN), engine_hears: vec![FIRST_LEG, HUMAN], hears: both });
+
+    let (mut to_caller, mut to_human) = (Vec::new(), Vec::new());
+    for number in 0..50_u16 {
+        call.hear_on(FIRST_LEG, number, 0x20);
+        call.hear_on(HUMAN, number, 0x40);
+        to_caller.push(call.beat_on(FIRST_LEG)[12]);
+        to_human.push(call.beat_on(HUMAN)[12]);
+        call.now += BEAT;
+    }
+
+    assert_eq!(
+        (&to_caller[1..], &to_human[1..]),
+        (&[0x40; 49][..], &[0x20; 49][..]),
+        "from the second beat on"
+    );
+    let mut tracks = [0, 0];
+    for frame in call.frames() {
+        let (header, audio) = FrameHeader::parse(&frame).unwrap();
+        let track = usize::from(header.track.to_byte());
+        assert!(audio.iter().all(|code| *code == [0x20, 0x40][track]), "no leak between tracks");
+        tracks[track] += 1;
+    }
+    assert_eq!(tracks, [50, 50]);
+}
+
+#[test]
+fn what_the_engine_whispers_is_heard_by_the_human_alone_and_with_the_caller() {
+    let mut call = Call::answered();
+    call.add_human();
+    let both = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
+    call.route(VoiceRoute { engine_to: Some(HUMAN), engine_hears: vec![FIRST_LEG, HUMAN], hears: both });
+    for number in 0..2 {
+        call.hear_on(FIRST_LEG, number, 0xA0);
+        call.hear_on(HUMAN, number, 0xFF);
+    }
+    call.say_audio(1, &[0xA0; 160]);
+
+    let (caller, human) = (call.beat_on(FIRST_LEG), call.beat_on(HUMAN));
+
+    let sample = |code: u8| i32::from(media::g711::ulaw_to_linear(code));
+    assert_eq!(caller[12], 0xFF, "the caller hears the silent human only");
+    let (one, both) = (sample(0xA0), sample(human[12]));
+    assert!((both - 2 * one).abs() <= both.abs() / 16, "{both} is twice {one}");
+}
+
+#[test]
+fn a_key_of_one_leg_is_pressed_on_the_other() {
+    let mut call = Call::answered();
+    call.add_human();
+    let hears = vec![(HUMAN, FIRST_LEG)];
+    call.route(VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears });
+
+    for (number, end) in [(1, false), (2, true), (3, true)] {
+        call.press(FIRST_LEG, number, 5, end);
+    }
+    let sent: Vec<Vec<u8>> = (0..8).map(|_| call.beat_on(HUMAN)).collect();
+
+    let events = sent.iter().filter(|packet| packet[1] & 0x7F == 101).count();
+    assert!(events >= 5, "{events} packets of the event");
+    assert!(sent.iter().any(|packet| packet[12] == 5));
+}
+
+#[test]
+fn audio_for_a_leg_that_the_engine_no_longer_speaks_to_is_thrown_away_and_its_marks_say_so() {
+    let mut call = Call::answered();
+    call.add_human();
+    call.say_audio(1, &[7; 1_600]);
+    call.say(&json!({ "type": "mark", "name": "greeting" }));
+
+    call.route(VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears: Vec::new() });
+
+    let mark = call.texts().into_iter().find(|message| message["type"] == "mark").unwrap();
+    assert_eq!(mark["result"], "cleared");
+    assert_ne!(call.beat_on(FIRST_LEG)[12..], [7; 160]);
+    call.say_audio(2, &[7; 160]);
+    assert_eq!(call.texts()[0]["code"], "playout.closed");
+    call.hear_on(FIRST_LEG, 1, 0x20);
+    assert!(call.frames().is_empty(), "and it hears nothing");
+}
+
+#[test]
+fn who_waits_hears_the_tone_only_while_the_engine_is_silent() {
+    let mut call = Call::answered();
+    let audio = Announcement { name: "tone".into(), pcmu: vec![3; 100] };
+    call.voice.wait(FIRST_LEG, Some(audio.into()));
+    assert_eq!(call.beat_on(FIRST_LEG)[12..], [3; 160]);
+
+    call.say_audio(1, &[7; 160]);
+    assert_eq!(call.beat_on(FIRST_LEG)[12..], [7; 160]);
+    call.voice.wait(FIRST_LEG, None);
+    assert_ne!(call.beat_on(FIRST_LEG)[12..], [3; 160]);
+}
+
+#[test]
+fn a_closed_leg_is_in_the_summary_and_nowhere_else() {
+    let mut call = Call::answered();
+    call.add_human();
+    call.route(VoiceRoute { hears: vec![(FIRST_LEG, HUMAN)], ..VoiceRoute::default() });
+    call.hear_on(HUMAN, 1, 0x40);
+
+    call.voice.close(call.now, HUMAN);
+
+    let summary = call.voice.summary(call.now);
+    let frames: Vec<(u8, u64)> = summary.legs.iter().map(|leg| (leg.leg, leg.frames_up)).collect();
+    assert_eq!(frames, [(0, 0), (1, 1)]);
+    assert!(call.beat().is_some());
+}
+
+/// The leg of a person who was called.
+const HUMAN: LegId = LegId(1);
+
 struct Call {
     voice: Voice,
     now: Instant,
@@ -219,6 +336,47 @@ impl Call {
         packet.extend_from_slice(&[0xCA, 0xFE, 0xBA, 0xBE]);
         packet.resize(172, 0x55);
         self.turn(|voice, now, turn| voice.handle_rtp(now, FIRST_LEG, far_end(), &packet, congested, turn));
+    }
+
+    fn add_human(&mut self) {
+        self.voice.open(HUMAN, Duration::from_secs(30));
+        let agreed = Negotiated { telephone_event: Some(101), ..Negotiated::plain(far_end(), Codec::Pcmu) };
+        for leg in [FIRST_LEG, HUMAN] {
+            self.turn(|voice, now, turn| {
+                voice.negotiated(now, SystemTime::UNIX_EPOCH, 1, leg, &agreed, turn);
+            });
+        }
+    }
+
+    fn route(&mut self, route: VoiceRoute) {
+        self.turn(|voice, now, turn| voice.route(now, route, turn));
+    }
+
+    /// The `number`th packet of a leg's far end, all `code`.
+    fn hear_on(&mut self, leg: LegId, number: u16, code: u8) {
+        self.receive(leg, 0, number, u32::from(number) * 160, &[code; 160]);
+    }
+
+    /// An RFC 4733 event that began with the first packet.
+    fn press(&mut self, leg: LegId, number: u16, event: u8, end: bool) {
+        let payload = [event, if end { 0x8A } else { 10 }, 3, 0x20];
+        self.receive(leg, 101, number, 0, &payload);
+    }
+
+    fn receive(&mut self, leg: LegId, payload_type: u8, number: u16, timestamp: u32, payload: &[u8]) {
+        let mut packet = vec![0x80, payload_type];
+        packet.extend_from_slice(&number.to_be_bytes());
+        packet.extend_from_slice(&timestamp.to_be_bytes());
+        packet.extend_from_slice(&[0xCA, 0xFE, 0xBA, leg.0]);
+        packet.extend_from_slice(payload);
+        self.turn(|voice, now, turn| voice.handle_rtp(now, leg, far_end(), &packet, false, turn));
+    }
+
+    /// The packet that goes out to a leg; no time passes.
+    fn beat_on(&mut self, leg: LegId) -> Vec<u8> {
+        let mut packet = [0; PACKET_MAX];
+        let sent = self.turn(|voice, now, turn| voice.beat(now, leg, false, &mut packet, turn));
+        packet[..sent.unwrap().0].to_vec()
     }
 
     /// 20 ms pass; the packet that goes out with them.

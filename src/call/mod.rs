@@ -58,4 +58,4 @@ pub use settings::{
 };
 pub use table::CallTable;
 pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};
-pub use voice::{Announcement, LegSummary, VoiceFact, VoiceOrder, VoiceSummary};
+pub use voice::{Announcement, LegSummary, Route as VoiceRoute, VoiceFact, VoiceOrder, VoiceSummary};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::engine::{EngineCommand, EngineEvent, EngineFailure};
 use super::event::EndReason;
-use super::ids::LegId;
+use super::ids::{FIRST_LEG, LegId};
 
 /// An order to a worker. Orders of one call are carried out in the order given.
 #[derive(Debug, Clone)]
@@ -45,12 +45,41 @@ pub enum VoiceOrder {
         /// Each digit's length.
         duration: Duration,
     },
+    /// Who hears whom from now on. What the engine had ready for a leg that it no longer speaks to is thrown away.
+    Route(Route),
+    /// What a leg hears, again and again, while nobody speaks to it; nothing: comfort noise.
+    Wait {
+        /// The leg.
+        leg: LegId,
+        /// What.
+        audio: Option<Arc<Announcement>>,
+    },
+    /// Close the sockets of a leg; its summary comes with [`VoiceFact::Closed`].
+    CloseLeg(LegId),
     /// Let what is queued from the engine play to its end, then answer [`VoiceFact::Drained`].
     Drain,
     /// Close the engine's socket after telling it why.
     DismissEngine(EndReason),
     /// Close everything; answered by [`VoiceFact::Closed`], the call's last fact.
     Close(EndReason),
+}
+
+/// Who hears whom in a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The leg that hears the engine.
+    pub engine_to: Option<LegId>,
+    /// Whom the engine hears: the first is its track 0, the second its track 1.
+    pub engine_hears: Vec<LegId>,
+    /// Pairs of a listener and a speaker.
+    pub hears: Vec<(LegId, LegId)>,
+}
+
+impl Default for Route {
+    /// The engine and the first leg hear each other.
+    fn default() -> Self {
+        Self { engine_to: Some(FIRST_LEG), engine_hears: vec![FIRST_LEG], hears: Vec::new() }
+    }
 }
 
 /// Recorded audio, ready to play: PCMU, 8 kHz, mono.

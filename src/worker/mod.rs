@@ -16,6 +16,7 @@ mod inbox;
 mod link;
 mod poller;
 mod ports;
+mod relay;
 mod slab;
 mod sockets;
 mod tally;

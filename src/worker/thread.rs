@@ -469,6 +469,9 @@ impl Shared {
                     debug!(call = %call.id, %error, "digits were not sent");
                 }
             }
+            VoiceOrder::Route(route) => call.voice.route(now, route, &mut turn),
+            VoiceOrder::Wait { leg, audio } => call.voice.wait(leg, audio),
+            VoiceOrder::CloseLeg(leg) => return self.close_leg(now, call, leg),
             VoiceOrder::Drain => call.voice.drain(&mut turn),
             VoiceOrder::DismissEngine(reason) => return self.dismiss(now, call, reason),
             VoiceOrder::Close(reason) => return self.close(now, call, reason),
@@ -605,6 +608,22 @@ impl Shared {
         self.close_legs(now, call);
         call.facts.push_back(VoiceFact::Closed(call.voice.summary(now)));
         call.phase = Phase::Over;
+    }
+
+    fn close_leg(&mut self, now: Instant, call: &mut Call, leg: LegId) {
+        let Some(place) = call.legs.iter().position(|known| known.id == leg) else { return };
+        let mut packet = [0; media::REPORT_MAX];
+        let Leg { id, sockets, seat } = call.legs.swap_remove(place);
+        if let Some((length, to)) = call.voice.farewell(now, id, &mut packet) {
+            let outcome = sockets.rtcp.send_to(&packet[..length], to);
+            self.tally.send_errors += u64::from(outcome.is_err());
+        }
+        if let Some(seat) = seat {
+            self.beats.remove(seat, (call.key, id));
+        }
+        self.ports.give_back(now, sockets.port);
+        self.rtp_sockets -= 1;
+        call.voice.close(now, id);
     }
 
     fn close_legs(&mut self, now: Instant, call: &mut Call) {

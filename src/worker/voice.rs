@@ -8,32 +8,42 @@
 //!                                        +-> marks, positions -> Interpreter::answer -> Turn::out
 //! ```
 //!
-//! The engine hears and speaks on the leg the call began with. While an announcement plays, what the engine
-//! says is refused.
+//! Who hears whom is a [`VoiceRoute`]: at first the engine and the leg the call began with hear each other. While an
+//! announcement plays to the leg that the engine speaks to, what the engine says is refused.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use media::{
-    AudioFormat, Digit, DtmfRefused, Negotiated, PlayoutFact, PushError, SegmentId, Session, SessionConfig,
-    SessionFact, UpFrame,
+    AudioFormat, Digit, DtmfRefused, MarkResult, Negotiated, PlayoutFact, PushError, SegmentId, Session,
+    SessionConfig, SessionFact, UpFrame,
 };
 
 use super::early::Early;
 use super::histogram::Histogram;
+use super::relay::{Relay, Waiting, blend};
 use super::tally::Tally;
 use crate::bridge::{
     Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Said,
 };
-use crate::call::{Announcement, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceSummary};
+use crate::call::{
+    Announcement, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceRoute, VoiceSummary,
+};
 
 /// How often an engine is told where the play-out stands while something waits.
 const POSITION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Digits that may wait for a call's owner; those of a leg beyond are dropped, and counted.
 const FACTS_KEPT: usize = 256;
+
+/// The most bytes of a frame that goes from leg to leg: 60 ms.
+const FRAME_MAX: usize = 480;
+
+/// A key that is passed on is pressed at least so long.
+const SHORTEST_DIGIT: Duration = Duration::from_millis(100);
 
 /// What all calls of a worker have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +77,11 @@ pub struct Turn<'a> {
 pub struct Voice {
     config: VoiceConfig,
     legs: Vec<Leg>,
+    route: VoiceRoute,
+    /// What legs that are closed came to.
+    gone: Vec<LegSummary>,
+    /// Room for a frame on its way from leg to leg.
+    relayed: Vec<u8>,
     engine: Option<Interpreter>,
     early: Early,
     playing: Playing,
@@ -81,6 +96,8 @@ struct Leg {
     id: LegId,
     inactivity: Duration,
     media: Option<LegMedia>,
+    relays: Vec<Relay>,
+    waiting: Option<Waiting>,
 }
 
 #[derive(Debug)]
@@ -125,6 +142,9 @@ impl Voice {
         Self {
             config,
             legs: Vec::with_capacity(1),
+            route: VoiceRoute::default(),
+            gone: Vec::new(),
+            relayed: Vec::new(),
             engine: None,
             early: Early::default(),
             playing: Playing::Engine,
@@ -139,7 +159,58 @@ impl Voice {
     /// When no RTP comes for `inactivity`, it is told.
     pub fn open(&mut self, leg: LegId, inactivity: Duration) {
         if !self.legs.iter().any(|known| known.id == leg) {
-            self.legs.push(Leg { id: leg, inactivity, media: None });
+            self.legs.push(Leg { id: leg, inactivity, media: None, relays: Vec::new(), waiting: None });
+            self.tune();
+        }
+    }
+
+    /// The leg is no more; what it came to is kept for the summary.
+    pub fn close(&mut self, now: Instant, leg: LegId) {
+        let Some(place) = self.legs.iter().position(|known| known.id == leg) else { return };
+        let closed = self.legs.remove(place);
+        self.gone.push(closed.summary(now));
+        self.tune();
+    }
+
+    /// Who hears whom from now on. What the engine had ready for a leg that it no longer speaks to is thrown away.
+    pub fn route(&mut self, now: Instant, route: VoiceRoute, turn: &mut Turn<'_>) {
+        let before = std::mem::replace(&mut self.route, route);
+        if !self.route.hears.is_empty() {
+            self.relayed.reserve(FRAME_MAX);
+        }
+        self.tune();
+        if before.engine_to == self.route.engine_to {
+            return;
+        }
+        if let Some(media) = before.engine_to.and_then(|leg| self.media(leg)) {
+            media.position = None;
+            media.session.playout().resume();
+            media.session.playout().clear(None);
+        }
+        if let Some(leg) = before.engine_to {
+            self.playout_facts(now, leg, turn);
+        }
+    }
+
+    /// What `leg` hears, again and again, while nobody speaks to it.
+    pub fn wait(&mut self, leg: LegId, audio: Option<Arc<Announcement>>) {
+        if let Some(leg) = self.legs.iter_mut().find(|known| known.id == leg) {
+            leg.waiting = audio.filter(|audio| !audio.pcmu.is_empty()).map(Waiting::new);
+        }
+    }
+
+    /// Every leg gets a relay for each of those it hears, and keeps those it had.
+    fn tune(&mut self) {
+        let Self { legs, route, .. } = self;
+        let ids: Vec<LegId> = legs.iter().map(|leg| leg.id).collect();
+        for leg in legs {
+            let speaks = |speaker: LegId| route.hears.contains(&(leg.id, speaker)) && ids.contains(&speaker);
+            leg.relays.retain(|relay| speaks(relay.speaker));
+            for speaker in ids.iter().copied().filter(|speaker| speaks(*speaker)) {
+                if !leg.relays.iter().any(|relay| relay.speaker == speaker) {
+                    leg.relays.push(Relay::new(speaker));
+                }
+            }
         }
     }
 
@@ -157,6 +228,9 @@ impl Voice {
         match &mut known.media {
             Some(media) => {
                 media.session.renegotiate(now, agreed);
+                if media.format != agreed.codec.format() {
+                    known.relays.iter_mut().for_each(Relay::clear);
+                }
                 media.format = agreed.codec.format();
             }
             None => {
@@ -246,7 +320,15 @@ impl Voice {
             media.session.handle_timeout(now);
             self.pump(now, leg, congested, turn);
         }
-        let packet = self.media(leg)?.session.next_packet(now, buffer);
+        let Leg { media, relays, waiting, .. } = self.legs.iter_mut().find(|known| known.id == leg)?;
+        let session = &mut media.as_mut()?.session;
+        let packet = if relays.is_empty() && waiting.is_none() {
+            session.next_packet(now, buffer)
+        } else {
+            session.next_packet_with(now, buffer, |codec, frame, played| {
+                blend(relays, waiting.as_mut(), codec, frame, played)
+            })
+        };
         turn.tally.packets_to_leg += u64::from(packet.is_some());
         self.playout_facts(now, leg, turn);
         packet
@@ -329,7 +411,7 @@ impl Voice {
     /// Plays what the engine said so far and nothing more; [`VoiceFact::Drained`] follows.
     pub fn drain(&mut self, turn: &mut Turn<'_>) {
         self.playing = Playing::Rest;
-        if let Some(media) = self.media(FIRST_LEG) {
+        if let Some(media) = self.engine_leg().and_then(|leg| self.media(leg)) {
             media.session.playout().resume();
         }
         self.notice_drained(turn);
@@ -338,11 +420,9 @@ impl Voice {
     /// Called a few times a second: tells the engine where the play-out stands.
     pub fn sweep(&mut self, now: Instant, turn: &mut Turn<'_>) {
         let Some(engine) = &mut self.engine else { return };
-        let Some(media) =
-            self.legs.iter_mut().find(|leg| leg.id == FIRST_LEG).and_then(|leg| leg.media.as_mut())
-        else {
-            return;
-        };
+        let heard_at = self.route.engine_to;
+        let leg = self.legs.iter_mut().find(|leg| Some(leg.id) == heard_at);
+        let Some(media) = leg.and_then(|leg| leg.media.as_mut()) else { return };
         let Some((segment, underruns, told)) = media.position else { return };
         let playout = media.session.playout();
         let buffered_ms = playout.buffered_ms();
@@ -362,7 +442,7 @@ impl Voice {
     /// What there is to know of the call.
     pub fn summary(&self, now: Instant) -> VoiceSummary {
         VoiceSummary {
-            legs: self.legs.iter().map(|leg| leg.summary(now)).collect(),
+            legs: self.legs.iter().map(|leg| leg.summary(now)).chain(self.gone.iter().cloned()).collect(),
             frames_to_engine: self.frames_to_engine,
             frames_to_engine_dropped: self.frames_to_engine_dropped,
             edge_p99_ms: self.latency.p99_ms(),
@@ -375,27 +455,40 @@ impl Voice {
 
     /// Takes everything out of a session that came up to now.
     fn pump(&mut self, now: Instant, leg: LegId, congested: bool, turn: &mut Turn<'_>) {
-        let Some(media) =
-            self.legs.iter_mut().find(|known| known.id == leg).and_then(|leg| leg.media.as_mut())
-        else {
-            return;
-        };
-        while let Some(frame) = media.session.next_frame(now) {
-            let Some(engine) = self.engine.as_mut().filter(|_| leg == FIRST_LEG) else { continue };
-            if congested {
-                media.gap = true;
-                self.frames_to_engine_dropped += 1;
-                turn.tally.frames_to_engine_dropped += 1;
-            } else if engine.hear(&heard(leg, media.format, media.began, media.gap, &frame), turn.out) {
-                media.gap = false;
-                self.frames_to_engine += 1;
-                turn.tally.frames_to_engine += 1;
+        let track = self.route.engine_hears.iter().position(|heard| *heard == leg);
+        let track = track.and_then(|track| u8::try_from(track).ok()).map(LegId);
+        let is_heard = self.route.hears.iter().any(|(_, speaker)| *speaker == leg);
+        let Some(place) = self.legs.iter().position(|known| known.id == leg) else { return };
+        loop {
+            let Some(media) = &mut self.legs[place].media else { return };
+            let Some(frame) = media.session.next_frame(now) else { break };
+            let format = media.format;
+            if is_heard {
+                self.relayed.clear();
+                self.relayed.extend_from_slice(frame.payload);
+            }
+            if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
+                if congested {
+                    media.gap = true;
+                    self.frames_to_engine_dropped += 1;
+                    turn.tally.frames_to_engine_dropped += 1;
+                } else if engine.hear(&heard(track, format, media.began, media.gap, &frame), turn.out) {
+                    media.gap = false;
+                    self.frames_to_engine += 1;
+                    turn.tally.frames_to_engine += 1;
+                }
+            }
+            if is_heard {
+                self.relay(leg, format, turn);
             }
         }
-        while let Some(pressed) = media.session.next_dtmf() {
+        while let Some(pressed) = self.media(leg).and_then(|media| media.session.next_dtmf()) {
             let duration = Duration::from_millis(pressed.duration_ms.into());
-            if let Some(engine) = &mut self.engine {
-                engine.digit(leg, pressed.digit, duration, turn.out);
+            if let (Some(engine), Some(track)) = (&mut self.engine, track) {
+                engine.digit(track, pressed.digit, duration, turn.out);
+            }
+            if is_heard {
+                self.relay_digit(leg, pressed.digit, duration);
             }
             if turn.facts.len() < FACTS_KEPT {
                 turn.facts.push_back(VoiceFact::Dtmf { leg, digit: pressed.digit, duration });
@@ -403,6 +496,7 @@ impl Voice {
                 turn.tally.facts_dropped += 1;
             }
         }
+        let Some(media) = self.media(leg) else { return };
         while let Some(fact) = media.session.next_fact() {
             match fact {
                 SessionFact::FirstPacket { from } => {
@@ -412,6 +506,41 @@ impl Voice {
                 // The session follows by itself; the end of a call is said in SIP, not in RTCP.
                 SessionFact::SourceChanged { .. } | SessionFact::StreamChanged { .. } | SessionFact::Bye => {}
             }
+        }
+    }
+
+    /// The frame in `relayed` goes to everyone who hears `speaker`.
+    fn relay(&mut self, speaker: LegId, format: AudioFormat, turn: &mut Turn<'_>) {
+        let Self { legs, relayed, .. } = self;
+        for leg in legs {
+            let Some(media) = &leg.media else { continue };
+            let codec = media.session.codec();
+            if let Some(relay) = leg.relays.iter_mut().find(|relay| relay.speaker == speaker) {
+                turn.tally.relay_late += relay.push(codec, format, relayed) as u64;
+            }
+        }
+    }
+
+    /// A key goes to everyone who hears `speaker`, where it can be sent.
+    fn relay_digit(&mut self, speaker: LegId, digit: Digit, duration: Duration) {
+        for leg in &mut self.legs {
+            let hears = leg.relays.iter().any(|relay| relay.speaker == speaker);
+            if let Some(media) = leg.media.as_mut().filter(|_| hears) {
+                let _refused = media.session.send_dtmf(digit, duration.max(SHORTEST_DIGIT));
+            }
+        }
+    }
+
+    /// The leg that hears the engine, unless it hears an announcement or nothing more of it.
+    fn engine_leg(&self) -> Option<LegId> {
+        self.route.engine_to
+    }
+
+    fn is_silenced(&self) -> bool {
+        match self.playing {
+            Playing::Engine => self.route.engine_to.is_none(),
+            Playing::Announcement { leg, .. } => self.route.engine_to.is_none_or(|heard| heard == leg),
+            Playing::Rest | Playing::Nothing => true,
         }
     }
 
@@ -442,17 +571,17 @@ impl Voice {
         audio: &[u8],
         turn: &mut Turn<'_>,
     ) {
-        let pushed = match (self.playing, self.media(FIRST_LEG)) {
-            (Playing::Engine, Some(media)) => media.session.playout().push(segment, format, audio),
-            (Playing::Engine, None) => self.early.push(segment, format, audio),
-            (Playing::Announcement { .. } | Playing::Rest | Playing::Nothing, _) => {
-                turn.tally.playout_full += 1;
-                let message = "this call no longer plays what the engine says";
-                return self.complain("playout.closed", None, message, turn);
-            }
+        let Some(leg) = self.engine_leg().filter(|_| !self.is_silenced()) else {
+            turn.tally.playout_full += 1;
+            let message = "this call no longer plays what the engine says";
+            return self.complain("playout.closed", None, message, turn);
+        };
+        let pushed = match self.media(leg) {
+            Some(media) => media.session.playout().push(segment, format, audio),
+            None => self.early.push(segment, format, audio),
         };
         let code = match pushed {
-            Ok(()) => return self.playout_facts(now, FIRST_LEG, turn),
+            Ok(()) => return self.playout_facts(now, leg, turn),
             Err(PushError::Full { .. }) => "playout.full",
             Err(PushError::TooManySegments) => "playout.segments",
         };
@@ -463,27 +592,36 @@ impl Voice {
     }
 
     fn finish(&mut self, now: Instant, segment: SegmentId, turn: &mut Turn<'_>) {
-        match self.media(FIRST_LEG) {
+        let Some(leg) = self.engine_leg() else { return };
+        match self.media(leg) {
             Some(media) => media.session.playout().finish(segment),
             None => self.early.finish(segment),
         }
-        self.playout_facts(now, FIRST_LEG, turn);
+        self.playout_facts(now, leg, turn);
     }
 
     fn mark(&mut self, now: Instant, id: Option<&str>, name: &str, turn: &mut Turn<'_>) {
-        let marked = match self.media(FIRST_LEG) {
+        let Some(leg) = self.engine_leg() else {
+            // Nobody hears it any more, so all before it is gone.
+            if let Some(engine) = &mut self.engine {
+                engine.answer(&Answer::Marked { name, result: MarkResult::Cleared, played_ms: 0 }, turn.out);
+            }
+            return;
+        };
+        let marked = match self.media(leg) {
             Some(media) => media.session.playout().mark(None, name),
             None => self.early.mark(name),
         };
         if let Err(error) = marked {
             self.complain("mark.too_many", id, &error.to_string(), turn);
         }
-        self.playout_facts(now, FIRST_LEG, turn);
+        self.playout_facts(now, leg, turn);
     }
 
     fn clear(&mut self, now: Instant, re: Option<&str>, segment: Option<SegmentId>, turn: &mut Turn<'_>) {
-        let announcing = matches!(self.playing, Playing::Announcement { .. });
-        let cleared = match self.media(FIRST_LEG) {
+        let heard_at = self.engine_leg();
+        let announcing = matches!(self.playing, Playing::Announcement { leg, .. } if Some(leg) == heard_at);
+        let cleared = match heard_at.and_then(|leg| self.media(leg)) {
             Some(media) if !announcing => Some(media.session.playout().clear(segment)),
             Some(_) => None,
             None => {
@@ -496,26 +634,29 @@ impl Voice {
         if let Some(engine) = &mut self.engine {
             engine.answer(&Answer::Cleared { re, segment, played_ms, dropped_ms }, turn.out);
         }
-        self.playout_facts(now, FIRST_LEG, turn);
+        if let Some(leg) = heard_at {
+            self.playout_facts(now, leg, turn);
+        }
     }
 
     fn pause(&mut self) {
-        match (self.playing, self.media(FIRST_LEG)) {
-            (Playing::Engine, Some(media)) => media.session.playout().pause(),
-            (Playing::Engine, None) => self.early.pause(),
-            (Playing::Announcement { .. } | Playing::Rest | Playing::Nothing, _) => {}
+        let Some(leg) = self.engine_leg().filter(|_| !self.is_silenced()) else { return };
+        match self.media(leg) {
+            Some(media) => media.session.playout().pause(),
+            None => self.early.pause(),
         }
     }
 
     fn resume(&mut self) {
-        match self.media(FIRST_LEG) {
+        let Some(leg) = self.engine_leg() else { return };
+        match self.media(leg) {
             Some(media) => media.session.playout().resume(),
             None => self.early.resume(),
         }
     }
 
     fn dial(&mut self, id: Option<&str>, digits: &[Digit], duration: Duration, turn: &mut Turn<'_>) {
-        let sent = match self.media(FIRST_LEG) {
+        let sent = match self.media(self.engine_leg().unwrap_or(FIRST_LEG)) {
             Some(media) => digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration)),
             None => return self.complain("dtmf.too_early", id, "the call is not answered yet", turn),
         };
@@ -586,7 +727,8 @@ impl Voice {
         if self.playing != Playing::Rest {
             return;
         }
-        if self.media(FIRST_LEG).is_none_or(|media| media.session.playout().buffered_ms() == 0) {
+        let heard_at = self.engine_leg().and_then(|leg| self.media(leg));
+        if heard_at.is_none_or(|media| media.session.playout().buffered_ms() == 0) {
             self.playing = Playing::Nothing;
             turn.facts.push_back(VoiceFact::Drained);
         }

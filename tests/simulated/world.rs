@@ -1,6 +1,6 @@
 //! The world itself: what happens next, and what must never have happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use callingedge::call::{
     Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, EndReason, Engine,
-    EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegSummary, Mode,
-    NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId,
-    Route, Settings, Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources,
-    VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
+    EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegId, LegSummary,
+    Mode, NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber,
+    RequestId, Route, Settings, Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget,
+    UnknownSources, VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -108,7 +108,7 @@ enum Happening {
 /// What a worker knows of one call.
 #[derive(Default)]
 struct Voice {
-    opened: bool,
+    opened: BTreeSet<LegId>,
     closed: bool,
     engine: bool,
 }
@@ -382,7 +382,7 @@ impl World {
         assert!(!voice.closed, "seed {}: an order after the worker let go: {order:?}", self.seed);
         match order {
             VoiceOrder::Open { leg, .. } => {
-                assert!(!std::mem::replace(&mut voice.opened, true), "opened twice");
+                assert!(voice.opened.insert(leg), "opened twice");
                 let fact = if self.chance.random_bool(0.01) {
                     VoiceFact::NotOpened { leg, error: "no port is free".into() }
                 } else {
@@ -398,7 +398,16 @@ impl World {
             }
             VoiceOrder::Tell(EngineEvent::Start(_)) => self.engine_is_told(call),
             VoiceOrder::Tell(EngineEvent::Answered) => self.engine_speaks(call),
-            VoiceOrder::Tell(_) | VoiceOrder::SendDtmf { .. } => {}
+            VoiceOrder::Tell(_) | VoiceOrder::SendDtmf { .. } | VoiceOrder::Wait { .. } => {}
+            VoiceOrder::Route(route) => {
+                for (listener, speaker) in route.hears {
+                    let both = voice.opened.contains(&listener) && voice.opened.contains(&speaker);
+                    assert!(both, "seed {}: a route to a leg that is not there", self.seed);
+                }
+            }
+            VoiceOrder::CloseLeg(leg) => {
+                assert!(voice.opened.contains(&leg), "seed {}: a leg is closed that was not open", self.seed);
+            }
             VoiceOrder::Announce { leg, audio } => {
                 let length = Duration::from_millis(audio.pcmu.len() as u64 / 8);
                 self.later.at(self.now + length, Happening::Voice(call, VoiceFact::Announced { leg }));
@@ -641,7 +650,7 @@ impl World {
             "seed {seed}: dialogs of the far end not told gone"
         );
         for (call, voice) in &self.voices {
-            assert!(voice.opened && voice.closed, "seed {seed}: the worker still holds {call}");
+            assert!(!voice.opened.is_empty() && voice.closed, "seed {seed}: the worker still holds {call}");
         }
         for (id, count) in &self.replies {
             assert_eq!(*count, 1, "seed {seed}: answers to {id:?}");

@@ -279,7 +279,18 @@ impl Session {
     /// (held, or the peer has no port): the timestamp counts on. Play-out stands still meanwhile.
     ///
     /// `buffer` must hold [`PACKET_MAX`] bytes; a shorter one sends nothing.
-    pub fn next_packet(&mut self, _now: Instant, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    pub fn next_packet(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        self.next_packet_with(now, buffer, |_, _, played| played)
+    }
+
+    /// [`Self::next_packet`] whose audio passes through `blend` before it is sent: the play-out's next 20 ms in the
+    /// session's codec, and whether they are audio or noise. What it answers is counted.
+    pub fn next_packet_with(
+        &mut self,
+        _now: Instant,
+        buffer: &mut [u8],
+        blend: impl FnOnce(Codec, &mut [u8; SAMPLES_PER_BEAT], Played) -> Played,
+    ) -> Option<(usize, SocketAddr)> {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.wrapping_add(SAMPLES_PER_BEAT as u32);
         let to = self.source.destination();
@@ -297,7 +308,9 @@ impl Session {
         } else {
             let marker = std::mem::take(&mut self.marker);
             self.write_header(header, self.payload_type, marker, timestamp);
-            match self.playout.next_frame(rest.first_chunk_mut()?) {
+            let frame = rest.first_chunk_mut()?;
+            let played = self.playout.next_frame(frame);
+            match blend(self.codec, frame, played) {
                 Played::Audio => self.counts.frames_down += 1,
                 Played::Silence => self.counts.silence_down += 1,
             }
