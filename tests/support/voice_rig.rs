@@ -252,7 +252,7 @@ impl FarEnd {
         packet.extend_from_slice(&timestamp.to_be_bytes());
         packet.extend_from_slice(&0x0BAD_CAFE_u32.to_be_bytes());
         packet.extend_from_slice(payload);
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         self.rtp.send_to(&packet, self.edge).unwrap();
     }
 
