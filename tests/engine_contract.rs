@@ -236,6 +236,9 @@ fn everything() -> Vec<Value> {
         edge.tell(now, &EngineEvent::Transfer(TransferStep { re: None, state, sip: None }), &mut out);
     }
     edge.tell(now, &EngineEvent::Context(Context::default()), &mut out);
+    for mode in [Mode::AiOnly, Mode::AiFirst, Mode::Assist, Mode::Routing] {
+        edge.tell(now, &EngineEvent::Mode(mode), &mut out);
+    }
     let refused = EngineEvent::Refused {
         re: Some("x".into()),
         code: "transfer.unsupported".into(),

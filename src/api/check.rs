@@ -1,7 +1,9 @@
 //! What a body must say beyond its types. Everything here is about the words alone; what depends on the state of calls,
 //! trunks and engines is decided in `call`.
 
-use crate::call::{Context, Mode, PlaceCall, Platform, RecordMode, TransferCall, TransferTarget, WrapUp};
+use crate::call::{
+    Context, Mode, PlaceCall, Platform, RecordMode, SwitchMode, TransferCall, TransferTarget, WrapUp,
+};
 use crate::spelling;
 
 use super::problem::{Code, Problem};
@@ -92,6 +94,14 @@ pub(crate) fn transfer(transfer: &TransferCall) -> Result<(), Problem> {
     }
     optional("reason", transfer.reason.as_deref(), short)?;
     transfer.context.as_ref().map_or(Ok(()), |given| context("context", given))
+}
+
+/// The body of `POST …/mode`.
+pub(crate) fn switch_mode(switch: &SwitchMode) -> Result<(), Problem> {
+    if let Some(to) = &switch.to {
+        target("to", to)?;
+    }
+    optional("reason", switch.reason.as_deref(), short)
 }
 
 fn target(path: &str, target: &TransferTarget) -> Result<(), Problem> {

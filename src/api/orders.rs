@@ -14,8 +14,8 @@ use super::path::{CallInPath, Segment};
 use super::problem::{Code, Problem};
 use super::{check, providers};
 use crate::call::{
-    Answer, CallId, CallView, Command, Idempotency, Mode, PlaceCall, ProviderKey, Status, TransferCall,
-    WrapUp,
+    Answer, CallId, CallView, Command, Idempotency, Mode, PlaceCall, ProviderKey, Status, SwitchMode,
+    TransferCall, WrapUp,
 };
 use crate::crypto;
 
@@ -160,6 +160,27 @@ pub(crate) async fn wrap_up(
     let answer = api.commands.command(command).await?;
     let Answer::WrappedUp(view) = answer else { return Err(refused(answer)) };
     Ok(axum::Json(*view))
+}
+
+/// Gives the conversation another owner. `assist` and `routing` need a human: the one in the call, or one who is called
+/// now. Told by the event `transferred` with `edge.mode`, when the new owner has the caller.
+#[utoipa::path(post, path = "/api/calls/{call_id}/mode", tag = "calls", operation_id = "switchMode",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    request_body(content = SwitchMode, example = json!({"mode": "assist", "to": {"number": "+16505824075"},
+        "reason": "angry_caller"})),
+    responses((status = 202, description = "It is under way.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict),
+        (status = 422, response = BadBody)))]
+pub(crate) async fn switch_mode(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+    Json { value: switch, .. }: Json<SwitchMode>,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    check::switch_mode(&switch)?;
+    let tenant = bearer.tenant.clone();
+    accepted(&api, call, Command::SwitchMode { tenant, call, switch: Box::new(switch) }).await
 }
 
 /// Sends digits to the far end of a running call.

@@ -106,6 +106,14 @@ codes! {
         "Call somebody else, or let `allow_destinations` of the provider name it as `detail` says.";
     TransferUnsupported, "transfer.unsupported", UNPROCESSABLE_ENTITY, "The call cannot be handed over like this",
         "Leave out or change the field named in `field`.";
+    TransferToItself, "transfer.to_itself", UNPROCESSABLE_ENTITY, "The target is the caller",
+        "Name somebody else in `to` and `then`.";
+    ModeUnchanged, "mode.unchanged", CONFLICT, "The call is in this mode already",
+        "Nothing is to be done.";
+    ModeNoHuman, "mode.no_human", UNPROCESSABLE_ENTITY, "There is no human in the call",
+        "Name one in `to`.";
+    AnnouncementNotFound, "announcement.not_found", UNPROCESSABLE_ENTITY, "No such announcement",
+        "Name one of [announcements] in the configuration.";
     TransferUnderWay, "transfer.under_way", CONFLICT, "A transfer is already under way",
         "Wait for its outcome, which comes as an event.";
     DeliveryNotFound, "delivery.not_found", NOT_FOUND, "No such delivery",
@@ -260,6 +268,13 @@ impl From<CommandError> for Problem {
             CommandError::TransferUnsupported { field, problem: _ } => {
                 Self::new(Code::TransferUnsupported, detail).at(field)
             }
+            CommandError::TransferToItself => Self::new(Code::TransferToItself, detail).at("to"),
+            CommandError::ModeUnchanged => Self::new(Code::ModeUnchanged, detail).at("mode"),
+            CommandError::ModeNoHuman => Self::new(Code::ModeNoHuman, detail).at("to"),
+            CommandError::AnnouncementNotFound { name: _, nearest } => {
+                let hint = nearest.map(|nearest| format!(" Did you mean `{nearest}`?")).unwrap_or_default();
+                Self::new(Code::AnnouncementNotFound, format!("{detail}{hint}")).at("announce")
+            }
             CommandError::TransferUnderWay => Self::new(Code::TransferUnderWay, detail),
             CommandError::IdempotencyConflict => {
                 Self::new(Code::IdempotencyConflict, detail).at("Idempotency-Key")
@@ -336,6 +351,10 @@ mod tests {
             CommandError::Invalid { field: "to", problem: "is empty".to_owned() },
             CommandError::CallUnsupported { field: "record", problem: "is not built" },
             CommandError::TransferUnsupported { field: "style", problem: "is not built" },
+            CommandError::TransferToItself,
+            CommandError::ModeUnchanged,
+            CommandError::ModeNoHuman,
+            CommandError::AnnouncementNotFound { name: "x".to_owned(), nearest: None },
             CommandError::TransferUnderWay,
             CommandError::IdempotencyConflict,
             CommandError::LimitCalls { scope: "edge" },

@@ -2,10 +2,10 @@
 //! may rely on is written for their authors in `docs/engine/edge-v1.md`.
 //!
 //! ```text
-//!   edge   -> engine   start, early_media, answered, hold, resumed, transfer, context, dtmf,
+//!   edge   -> engine   start, early_media, answered, hold, resumed, transfer, mode, context, dtmf,
 //!                      mark, cleared, playout, error, stop, audio (track 0)
 //!   engine -> edge     accept, ring, early_media, reject, redirect, clear, mark, pause, resume, finish,
-//!                      dtmf, transfer, hang_up, context, audio (track 2)
+//!                      dtmf, transfer, mode, hang_up, context, audio (track 2)
 //! ```
 //!
 //! Left out of this version: the multiplexed form, resumption, whispering.
@@ -72,6 +72,7 @@ impl EdgeV1 {
                 write(out, &ToEngine::Transfer { re: step.re.as_deref(), state: step.state, sip });
             }
             EngineEvent::Context(context) => write(out, &ToEngine::Context { context }),
+            EngineEvent::Mode(mode) => write(out, &ToEngine::Mode { mode: *mode }),
             EngineEvent::Stop(reason) => {
                 self.state = State::Stopped;
                 write(out, &ToEngine::Stop { reason: *reason });

@@ -92,6 +92,7 @@ impl Twilio {
             | EngineEvent::Resumed
             | EngineEvent::Transfer(_)
             | EngineEvent::Context(_)
+            | EngineEvent::Mode(_)
             | EngineEvent::Refused { .. } => {}
         }
     }

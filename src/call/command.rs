@@ -44,6 +44,15 @@ pub enum Command {
         /// The body.
         wrap_up: WrapUp,
     },
+    /// `POST /api/calls/{call_id}/mode`.
+    SwitchMode {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The call.
+        call: CallId,
+        /// The body.
+        switch: Box<SwitchMode>,
+    },
     /// `POST /api/calls/{call_id}/dtmf`.
     SendDtmf {
         /// Whose token it was.
@@ -237,6 +246,21 @@ pub enum OnFailure {
     HangUp,
 }
 
+/// The body of `POST /api/calls/{call_id}/mode`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchMode {
+    /// Who owns the conversation from now on.
+    pub mode: Mode,
+    /// The human to call, where `assist` or `routing` is asked for and none has joined yet; those of the call's
+    /// workflow when not given.
+    #[serde(default)]
+    pub to: Option<TransferTarget>,
+    /// Free text, told in the event.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
 /// The body of `POST …/wrap-up`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -323,6 +347,23 @@ pub enum CommandError {
         /// What is not possible, and what is.
         problem: &'static str,
     },
+    /// The caller cannot be handed to itself.
+    #[error("the target is the caller")]
+    TransferToItself,
+    /// Nothing would change.
+    #[error("the call is in this mode already")]
+    ModeUnchanged,
+    /// A mode with a human, and nobody to call.
+    #[error("there is no human in the call: name one in `to`, or give the call's workflow `humans`")]
+    ModeNoHuman,
+    /// Not configured.
+    #[error("there is no announcement `{name}`")]
+    AnnouncementNotFound {
+        /// As asked.
+        name: String,
+        /// The configured one that is nearest.
+        nearest: Option<String>,
+    },
     /// One at a time.
     #[error("a transfer of this call is already under way")]
     TransferUnderWay,
@@ -374,6 +415,10 @@ impl CommandError {
             Self::Invalid { .. } => "field.invalid",
             Self::CallUnsupported { .. } => "call.unsupported",
             Self::TransferUnsupported { .. } => "transfer.unsupported",
+            Self::TransferToItself => "transfer.to_itself",
+            Self::ModeUnchanged => "mode.unchanged",
+            Self::ModeNoHuman => "mode.no_human",
+            Self::AnnouncementNotFound { .. } => "announcement.not_found",
             Self::TransferUnderWay => "transfer.under_way",
             Self::IdempotencyConflict => "idempotency.conflict",
             Self::LimitCalls { .. } => "limit.calls",

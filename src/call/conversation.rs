@@ -62,7 +62,7 @@ impl Call {
         };
         self.milestone(hands, Layer::Signalling, what, None);
         self.tell_engine(hands, event);
-        if self.story.is_answered() {
+        if self.story.is_answered() && self.transfer.is_none() {
             self.story.change(hands.outputs, |view| view.status = status);
         }
     }
@@ -328,6 +328,13 @@ impl Call {
                 );
             }
             EngineCommand::Transfer { id, to, reason } => self.engine_transfers(hands, id, &to, reason),
+            EngineCommand::Mode { id, mode, to, reason } => {
+                self.engine_switches(hands, id, mode, to.as_deref(), reason);
+            }
+            EngineCommand::HangUp { reason, .. } if self.is_others_business() => {
+                self.milestone(hands, Layer::Engine, "engine leaves", reason);
+                self.engine_leaves(hands);
+            }
             EngineCommand::HangUp { reason, drain, .. } => self.engine_hangs_up(hands, reason, drain),
             EngineCommand::Context(context) => {
                 self.story.change(hands.outputs, |view| view.context.merge(context));
@@ -382,6 +389,10 @@ impl Call {
         }
         self.milestone(hands, Layer::Engine, "engine gone", Some(failure.to_string()));
         let hung_up = is_hang_up(self.engine.dialect, &failure);
+        if self.is_others_business() {
+            self.link = Link::Gone;
+            return self.let_wait(hands);
+        }
         match self.state {
             State::Ringing { .. } | State::Opening { .. } | State::Calling { .. } => {
                 self.link = Link::Gone;
@@ -400,6 +411,18 @@ impl Call {
             State::Draining { .. } => self.link = Link::Gone,
             State::Announcing { .. } | State::Ending { .. } => {}
         }
+    }
+
+    /// A human has the caller, or somebody is being asked to take them: the engine's end is not the call's.
+    fn is_others_business(&self) -> bool {
+        self.story.is_answered() && (self.transfer.is_some() || self.joined().next().is_some())
+    }
+
+    /// It has said all it wants to say in a call that goes on without it. Its last words are still played.
+    fn engine_leaves(&mut self, hands: &mut Hands<'_>) {
+        self.link = Link::Gone;
+        hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::EngineHungUp));
+        self.let_wait(hands);
     }
 
     /// The engine was lost: what the configuration says.

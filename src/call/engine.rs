@@ -75,6 +75,8 @@ pub enum EngineEvent {
     Transfer(TransferStep),
     /// The context changed.
     Context(Context),
+    /// The conversation has another owner.
+    Mode(Mode),
     /// The call is over, or no longer the engine's. The socket closes after it.
     Stop(EndReason),
     /// A command could not be obeyed.
@@ -142,6 +144,17 @@ pub enum EngineCommand {
         id: Option<String>,
         /// Number or SIP URI.
         to: String,
+        /// Free text.
+        reason: Option<String>,
+    },
+    /// Give the conversation another owner.
+    Mode {
+        /// Repeated in the refusal, if any.
+        id: Option<String>,
+        /// Whose it is to be.
+        mode: Mode,
+        /// The human to call, number or SIP URI.
+        to: Option<String>,
         /// Free text.
         reason: Option<String>,
     },

@@ -18,6 +18,7 @@ mod exchange;
 mod ids;
 mod inbound;
 mod leg;
+mod modes;
 mod naming;
 mod number;
 mod one;
@@ -25,6 +26,7 @@ mod outbound;
 mod output;
 mod outputs;
 mod pace;
+mod party;
 mod record;
 mod registration;
 mod settings;
@@ -34,12 +36,13 @@ mod transfer;
 mod verdict;
 mod view;
 mod voice;
+mod waiting;
 mod ways;
 
 pub use clock::{Timestamp, WallClock};
 pub use command::{
     Answer, AnsweringMachine, Command, CommandError, OnFailure, OnMachine, PlaceCall, Platform, RecordMode,
-    TransferCall, TransferStyle, TransferTarget, WrapUp,
+    SwitchMode, TransferCall, TransferStyle, TransferTarget, WrapUp,
 };
 pub use context::Context;
 pub use destination::{Destinations, Forbidden, Place, country_of, home};
@@ -57,5 +60,7 @@ pub use settings::{
     UnknownSources,
 };
 pub use table::CallTable;
-pub use view::{AnsweredBy, CallView, Direction, Latency, LegRole, LegView, Mode, Quality, SipPart, Status};
+pub use view::{
+    AnsweredBy, CallView, Direction, Latency, LegRole, LegStatus, LegView, Mode, Quality, SipPart, Status,
+};
 pub use voice::{Announcement, LegSummary, Route as VoiceRoute, VoiceFact, VoiceOrder, VoiceSummary};

@@ -23,12 +23,13 @@ use super::event::{EndReason, EventKind};
 use super::ids::{CallId, FIRST_LEG, ProviderKey};
 use super::leg::Leg;
 use super::outputs::Outputs;
+use super::party::Party;
 use super::record::Layer;
 use super::settings::{Engine, Provider, Settings};
 use super::telling::{self, Story};
 use super::transfer::Transfer;
 use super::verdict;
-use super::voice::{VoiceFact, VoiceOrder, VoiceSummary};
+use super::voice::{Route, VoiceFact, VoiceOrder, VoiceSummary};
 use super::ways::Ways;
 
 /// How long the dialog and the worker may take to let go of an ended call before it is forgotten anyway.
@@ -106,6 +107,15 @@ pub(super) struct Call {
     pub(super) link: Link,
     /// The first leg.
     pub(super) leg: Leg,
+    /// Who was called into the call.
+    pub(super) parties: Vec<Party>,
+    pub(super) next_leg: u8,
+    /// Who hears whom, as the worker was told.
+    pub(super) route: Route,
+    /// The caller hears ringback.
+    pub(super) waits: bool,
+    /// The engine takes the caller back when the human has gone.
+    pub(super) returns_to_engine: bool,
     pub(super) transfer: Option<Transfer>,
     pub(super) max_duration: Duration,
     /// Inbound: what the engine may see of the INVITE.
@@ -140,6 +150,11 @@ impl Call {
             link: Link::Idle,
             leg: Leg::new(FIRST_LEG, provider.clone(), dialog),
             provider,
+            parties: Vec::new(),
+            next_leg: FIRST_LEG.0 + 1,
+            route: Route::default(),
+            waits: false,
+            returns_to_engine: false,
             transfer: None,
             max_duration,
             headers: Vec::new(),
@@ -150,9 +165,15 @@ impl Call {
         }
     }
 
+    /// The dialogs of its legs.
+    pub(super) fn dialogs(&self) -> impl Iterator<Item = sip::DialogId> {
+        let parties = self.parties.iter().filter_map(|party| party.leg.dialog);
+        self.leg.dialog.into_iter().chain(parties)
+    }
+
     /// Nothing of it is left anywhere.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self.state, State::Ending { .. }) && self.leg.dialog_gone && self.voice_gone
+        self.is_ending() && self.leg.dialog_gone && self.voice_gone && self.parties.is_empty()
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -174,8 +195,9 @@ impl Call {
             Link::Deciding { give_up } => Some(give_up),
             Link::Idle | Link::Dialling | Link::Willing | Link::Speaking | Link::Gone => None,
         };
-        let transfer = self.transfer.as_ref().map(|transfer| transfer.give_up);
-        [state, link, transfer].into_iter().flatten().min()
+        let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
+        let parties = self.parties.iter().filter_map(Party::poll_timeout).min();
+        [state, link, transfer, parties].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, hands: &mut Hands<'_>) {
@@ -209,15 +231,20 @@ impl Call {
         if matches!(self.link, Link::Deciding { give_up } if give_up <= now) && !self.is_ending() {
             self.engine_gone(hands, super::engine::EngineFailure::Timeout);
         }
-        if self.transfer.as_ref().is_some_and(|transfer| transfer.give_up <= now) {
+        if self.transfer.as_ref().and_then(Transfer::poll_timeout).is_some_and(|at| at <= now) {
             self.transfer_timed_out(hands);
         }
+        self.handle_party_timeouts(hands);
     }
 
     /// What its worker tells.
     pub(super) fn handle_voice(&mut self, hands: &mut Hands<'_>, fact: VoiceFact) {
         match fact {
+            VoiceFact::Opened { leg, port } if leg != self.leg.id => self.party_opened(hands, leg, port),
             VoiceFact::Opened { port, .. } => self.opened(hands, port),
+            VoiceFact::NotOpened { leg, error } if leg != self.leg.id => {
+                self.party_not_opened(hands, leg, &error);
+            }
             VoiceFact::NotOpened { error, .. } => self.no_port(hands, &error),
             VoiceFact::EngineConnected => self.engine_connected(hands),
             VoiceFact::EngineGone(failure) => self.engine_gone(hands, failure),
@@ -227,7 +254,9 @@ impl Call {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
+            VoiceFact::Inactive { leg } if leg != self.leg.id => self.party_silent(hands, leg),
             VoiceFact::Inactive { .. } => self.silent(hands),
+            VoiceFact::Announced { leg } if leg != self.leg.id => self.party_announced(hands, leg),
             VoiceFact::Announced { .. } => self.announced(hands),
             VoiceFact::Drained => self.drained(hands),
             VoiceFact::Closed(summary) => self.closed(hands, summary),
@@ -323,6 +352,7 @@ impl Call {
                 Farewell::Nothing => {}
             }
         }
+        self.let_parties_go(hands, "The call is over");
         hands.outputs.voice(self.id, VoiceOrder::Close(reason));
     }
 
@@ -353,6 +383,7 @@ impl Call {
         self.milestone(hands, Layer::Control, "forgotten without a trace of its end", None);
         self.leg.dialog_gone = true;
         self.voice_gone = true;
+        self.parties.clear();
     }
 
     fn no_port(&mut self, hands: &mut Hands<'_>, error: &str) {

@@ -37,6 +37,8 @@ pub struct Settings {
     pub providers: BTreeMap<ProviderKey, Arc<Provider>>,
     /// Engines by name.
     pub engines: BTreeMap<EngineName, Arc<Engine>>,
+    /// What can be played, by name.
+    pub announcements: BTreeMap<String, Arc<Announcement>>,
 }
 
 impl Settings {

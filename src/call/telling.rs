@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::clock::Timestamp;
-use super::event::{EdgePart, EventBody, EventKind};
+use super::event::{EdgePart, EventBody, EventKind, ModeChange};
 use super::ids::EventId;
 use super::output::Output;
 use super::outputs::Outputs;
 use super::record::{CallRecord, EventRecord, Layer, Milestone, Record};
-use super::view::{CallView, Status};
+use super::view::{CallView, LegStatus, Status};
 
 /// What is known of a call, and its numbering. Whoever changes it shows the change.
 pub(super) struct Story {
@@ -84,6 +84,9 @@ impl Story {
         view.answered_at = Some(outputs.timestamp(now));
         view.status = Status::Answered;
         view.latency.setup_ms = Some(milliseconds(now - self.began));
+        if let Some(leg) = view.legs.first_mut() {
+            leg.status = LegStatus::Connected;
+        }
     }
 
     /// The call is over at `now`; its last event has to follow at once.
@@ -93,12 +96,38 @@ impl Story {
         view.end_reason = Some(reason);
         view.ended_at = Some(outputs.timestamp(now));
         view.duration_sec = self.answered.map(|answered| (now - answered).as_secs());
+        view.legs.iter_mut().for_each(|leg| leg.status = LegStatus::Ended);
     }
 
     /// Sends an event with the call as it is now.
     pub(super) fn tell(&mut self, now: Instant, outputs: &mut Outputs, kind: EventKind, raw: Box<RawValue>) {
+        self.tell_with(now, outputs, kind, raw, None);
+    }
+
+    /// Sends an event that tells of another mode.
+    pub(super) fn tell_mode(
+        &mut self,
+        now: Instant,
+        outputs: &mut Outputs,
+        kind: EventKind,
+        raw: Box<RawValue>,
+        change: ModeChange,
+    ) {
+        self.tell_with(now, outputs, kind, raw, Some(change));
+    }
+
+    fn tell_with(
+        &mut self,
+        now: Instant,
+        outputs: &mut Outputs,
+        kind: EventKind,
+        raw: Box<RawValue>,
+        change: Option<ModeChange>,
+    ) {
         self.record.last_seq += 1;
-        let body = body(&self.record, kind, raw, self.answered.map(|at| now - at), outputs.timestamp(now));
+        let lasted = self.answered.map(|at| now - at);
+        let mut body = body(&self.record, kind, raw, lasted, outputs.timestamp(now));
+        body.edge.mode = change;
         let event = Arc::new(event_record(&self.record, &body, self.webhook_url.clone()));
         self.milestone(now, outputs, Layer::Event, kind.as_str(), None);
         let call = self.record();

@@ -1,42 +1,111 @@
-//! Handing the caller over by REFER (RFC 3515), told to its final state.
+//! Handing the caller over: one machine for REFER (RFC 3515) and for legs of our own, told to its final state.
 //! ```text
-//!  REFER sent: [Requested] -- 2xx --> [Accepted] -- NOTIFY 18x --> [Accepted, ringing]
-//!                  |                      |
-//!                  | 3xx..6xx, no answer  | NOTIFY 3xx..6xx, no final NOTIFY in time
-//!                  v                      v
-//!                failed: told, and the call goes on            NOTIFY 2xx, or BYE: transferred, the call ends
+//!                  +------------------ next target <--------------------+
+//!                  v                                                    |
+//!   [Referring] -- 2xx --> [accepted] -- NOTIFY 2xx, BYE --> transferred, the call leaves us
+//!        |                     | NOTIFY 3xx..6xx: the human was asked ---+
+//!        | `blind`: refused    |                                        |
+//!        +---------------------+ no final NOTIFY ------------------------+  no target left: what was
+//!        | `auto`                                                       |  asked for then: back to the
+//!        v                                                              |  engine, or the end
+//!   [Bridging] -- somebody answers, is briefed --> joined, told         |
+//!        | busy, no answer, refused, unreachable ------------------------+
 //! ```
+//! The engine stays with the caller until somebody is there; without one the caller hears ringback.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::command::{CommandError, OnFailure, TransferCall, TransferStyle, TransferTarget};
+use serde_json::value::RawValue;
+
+use super::command::{CommandError, TransferCall, TransferStyle, TransferTarget};
 use super::engine::{EngineEvent, TransferState, TransferStep};
-use super::event::{EndReason, EventKind};
+use super::event::{Asker, EndReason, EventKind};
+use super::ids::LegId;
 use super::inbound::reason_header;
 use super::number::{self, NotDialable};
-use super::one::{Call, Farewell, Hands, State};
+use super::one::{Call, Farewell, Hands, Link, State};
+use super::party::NotReached;
 use super::record::Layer;
 use super::telling;
-use super::view::Status;
+use super::view::{Direction, Mode, Status};
+use super::voice::Announcement;
+
+/// How long a human's phone rings when nothing else is said; the trunk's own limit where that is shorter.
+const HUMAN_RINGS: Duration = Duration::from_secs(30);
 
 /// A transfer under way.
 pub(super) struct Transfer {
-    pub(super) give_up: Instant,
-    state: Progress,
-    /// The engine's own name for its request.
-    re: Option<String>,
-    on_failure: OnFailure,
+    order: Order,
+    /// Those who are asked at the moment, all at once.
+    current: Vec<Destination>,
+    /// Who is asked next, group by group.
+    rest: VecDeque<Vec<Destination>>,
+    step: Step,
+    /// REFER was refused: it would be again.
+    refuses_refer: bool,
 }
 
+/// How it was asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    pub(super) style: TransferStyle,
+    pub(super) give_up: GiveUp,
+    pub(super) reason: Option<String>,
+    /// What a human hears before they are joined.
+    pub(super) announce: Option<Arc<Announcement>>,
+    /// The engine's own name for its request.
+    pub(super) re: Option<String>,
+    pub(super) by: Asker,
+    /// Whose the conversation is when a human has joined.
+    pub(super) mode: Mode,
+}
+
+/// When nobody takes the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    Requested,
-    Accepted,
+pub(super) enum GiveUp {
+    /// The engine has the caller as before.
+    Back,
+    HangUp,
+}
+
+/// Somebody who may be called.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Destination {
+    /// As it was asked for.
+    to: String,
+    uri: sip::Uri,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Nobody was asked yet.
+    Begun,
+    Referring {
+        give_up: Instant,
+        accepted: bool,
+    },
+    /// These legs ring, or one of them is being briefed.
+    Bridging {
+        legs: Vec<LegId>,
+    },
 }
 
 impl Transfer {
     pub(super) fn is_accepted(&self) -> bool {
-        self.state == Progress::Accepted
+        matches!(self.step, Step::Referring { accepted: true, .. })
+    }
+
+    pub(super) fn is_referring(&self) -> bool {
+        matches!(self.step, Step::Referring { .. })
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self.step {
+            Step::Referring { give_up, .. } => Some(give_up),
+            Step::Begun | Step::Bridging { .. } => None,
+        }
     }
 }
 
@@ -48,31 +117,46 @@ impl Call {
         ordered: TransferCall,
     ) -> Result<(), CommandError> {
         self.may_transfer()?;
-        let to = target(&ordered.to)?;
+        let unsupported = |field, problem| Err(CommandError::TransferUnsupported { field, problem });
+        let own_legs = self.provider.trunk.is_outbound();
         match ordered.style {
-            TransferStyle::Blind | TransferStyle::Auto => {}
-            TransferStyle::Attended | TransferStyle::Bridge => {
-                let problem = "this provider is transferred by REFER: write `blind` or `auto`";
-                return Err(CommandError::TransferUnsupported { field: "style", problem });
+            TransferStyle::Attended | TransferStyle::Bridge if !own_legs => {
+                return unsupported("style", "the trunk has no `target` to call over: write `blind`");
             }
+            TransferStyle::Blind if ordered.announce.is_some() => {
+                return unsupported("announce", "nothing can be whispered before a blind transfer");
+            }
+            TransferStyle::Blind if ordered.assist_after => {
+                return unsupported("assist_after", "the call leaves the edge with a blind transfer");
+            }
+            TransferStyle::Blind | TransferStyle::Auto | TransferStyle::Attended | TransferStyle::Bridge => {}
         }
-        if ordered.announce.is_some() {
-            let problem = "nothing can be whispered before a blind transfer";
-            return Err(CommandError::TransferUnsupported { field: "announce", problem });
+        let announce = ordered.announce.map(|name| announcement(hands, &name)).transpose()?;
+        let mut groups = VecDeque::from([vec![self.resolve(hands, &ordered.to, "to")?]]);
+        for further in &ordered.then {
+            groups.push_back(vec![self.resolve(hands, further, "then")?]);
         }
-        if !ordered.then.is_empty() || ordered.on_failure == OnFailure::Next {
-            let problem = "further targets need bridged legs: leave `then` empty";
-            return Err(CommandError::TransferUnsupported { field: "then", problem });
-        }
-        if ordered.assist_after {
-            let problem = "the call leaves the edge with a blind transfer";
-            return Err(CommandError::TransferUnsupported { field: "assist_after", problem });
-        }
-        let refer_to = self.destination(hands, to).map_err(|error| error.at("to"))?;
         if let Some(context) = ordered.context {
             self.story.change(hands.outputs, |view| view.context.merge(context));
         }
-        self.refer(hands, &refer_to, ordered.reason, None, ordered.on_failure);
+        // Only a leg of ours can be briefed, or listened to by the engine.
+        let own_leg_wanted = announce.is_some() || ordered.assist_after;
+        let style = match ordered.style {
+            TransferStyle::Auto if own_leg_wanted && own_legs => TransferStyle::Bridge,
+            TransferStyle::Auto | TransferStyle::Blind | TransferStyle::Attended | TransferStyle::Bridge => {
+                ordered.style
+            }
+        };
+        let order = Order {
+            style,
+            give_up: ordered.on_failure.into(),
+            reason: ordered.reason,
+            announce,
+            re: None,
+            by: Asker::Api,
+            mode: if ordered.assist_after { Mode::Assist } else { Mode::Routing },
+        };
+        self.begin_transfer(hands, order, groups);
         Ok(())
     }
 
@@ -84,17 +168,25 @@ impl Call {
         to: &str,
         reason: Option<String>,
     ) {
-        if let Err(error) = self.may_transfer() {
-            return self.refuse_engine(hands, id, error.code(), &error.to_string());
-        }
-        match self.destination(hands, to) {
-            Ok(refer_to) => self.refer(hands, &refer_to, reason, id, OnFailure::ReturnToAi),
+        let possible = self.may_transfer().and_then(|()| self.destination_of(hands, to, "to"));
+        match possible {
+            Ok(to) => {
+                let order = Order {
+                    style: TransferStyle::Auto,
+                    give_up: GiveUp::Back,
+                    reason,
+                    announce: None,
+                    re: id,
+                    by: Asker::Engine,
+                    mode: Mode::Routing,
+                };
+                self.begin_transfer(hands, order, [vec![to]].into());
+            }
             Err(error) => self.refuse_engine(hands, id, error.code(), &error.to_string()),
         }
     }
 
-    /// The far end asks us to call somebody (REFER). That takes a second leg, which this edge does not have: the answer
-    /// says so, and the call goes on.
+    /// The far end asks us to call somebody (REFER).
     pub(super) fn asked_to_transfer(
         &mut self,
         hands: &mut Hands<'_>,
@@ -127,7 +219,35 @@ impl Call {
         destination
     }
 
-    fn may_transfer(&self) -> Result<(), CommandError> {
+    /// The one field that a SIP trunk can dial.
+    pub(super) fn resolve(
+        &self,
+        hands: &mut Hands<'_>,
+        to: &TransferTarget,
+        field: &'static str,
+    ) -> Result<Destination, CommandError> {
+        self.destination_of(hands, target(to)?, field)
+    }
+
+    pub(super) fn destination_of(
+        &self,
+        hands: &mut Hands<'_>,
+        to: &str,
+        field: &'static str,
+    ) -> Result<Destination, CommandError> {
+        let uri = self.destination(hands, to).map_err(|error| error.at(field))?;
+        let view = self.story.view();
+        let caller = match view.direction {
+            Direction::Inbound => &view.from,
+            Direction::Outbound => &view.to,
+        };
+        if number::shown(&uri) == *caller || uri.as_str() == caller {
+            return Err(CommandError::TransferToItself);
+        }
+        Ok(Destination { to: to.to_owned(), uri })
+    }
+
+    pub(super) fn may_transfer(&self) -> Result<(), CommandError> {
         match self.state {
             State::Talking { .. } if self.transfer.is_none() => Ok(()),
             State::Talking { .. } => Err(CommandError::TransferUnderWay),
@@ -140,49 +260,82 @@ impl Call {
         }
     }
 
-    fn refer(
+    /// Asks one group after the other.
+    pub(super) fn begin_transfer(
         &mut self,
         hands: &mut Hands<'_>,
-        refer_to: &sip::Uri,
-        reason: Option<String>,
-        re: Option<String>,
-        on_failure: OnFailure,
+        order: Order,
+        groups: VecDeque<Vec<Destination>>,
     ) {
-        let Some(dialog) = self.leg.dialog else { return };
-        let headers = self.story.view().context.to_sip(self.id);
-        hands.endpoint.refer(hands.now, dialog, &sip::NameAddr::new(refer_to.clone()), headers);
-        let give_up = hands.now + self.provider.trunk.transfer_timeout;
-        self.transfer = Some(Transfer { give_up, state: Progress::Requested, re, on_failure });
+        self.milestone(hands, Layer::Control, "transfer requested", order.reason.clone());
         self.story.change(hands.outputs, |view| view.status = Status::Transferring);
-        self.milestone(hands, Layer::Control, "transfer requested", reason);
+        self.transfer = Some(Transfer {
+            order,
+            current: Vec::new(),
+            rest: groups,
+            step: Step::Begun,
+            refuses_refer: false,
+        });
         self.step(hands, TransferState::Requested, None);
+        self.ask_next(hands, NotReached::nobody());
+    }
+
+    /// The next group, or the end of it because of `last`.
+    fn ask_next(&mut self, hands: &mut Hands<'_>, last: NotReached) {
+        let has_human = self.joined().next().is_some();
+        let Some(transfer) = self.transfer.as_mut() else { return };
+        let Some(group) = transfer.rest.pop_front() else { return self.transfer_failed(hands, last) };
+        transfer.current = group;
+        transfer.step = Step::Begun;
+        let may_refer = transfer.current.len() == 1 && !transfer.refuses_refer && !has_human;
+        match transfer.order.style {
+            TransferStyle::Blind | TransferStyle::Auto if may_refer => self.refer(hands),
+            TransferStyle::Blind => self.ask_next(hands, last),
+            TransferStyle::Auto | TransferStyle::Bridge | TransferStyle::Attended => self.bridge(hands),
+        }
+    }
+
+    fn refer(&mut self, hands: &mut Hands<'_>) {
+        let context = self.story.view().context.to_sip(self.id);
+        let give_up = hands.now + self.provider.trunk.transfer_timeout;
+        let (Some(dialog), Some(transfer)) = (self.leg.dialog, self.transfer.as_mut()) else { return };
+        let Some(to) = transfer.current.first() else { return };
+        transfer.step = Step::Referring { give_up, accepted: false };
+        let refer_to = sip::NameAddr::new(to.uri.clone());
+        let detail = to.to.clone();
+        hands.endpoint.refer(hands.now, dialog, &refer_to, context);
+        self.milestone(hands, Layer::Signalling, "refer sent", Some(format!("to {detail}")));
+        self.let_wait(hands);
     }
 
     /// The far end took the REFER up.
     pub(super) fn refer_accepted(&mut self, hands: &mut Hands<'_>) {
-        let Some(transfer) = self.transfer.as_mut() else { return };
-        transfer.state = Progress::Accepted;
+        let Some(Transfer { step: Step::Referring { accepted, .. }, .. }) = self.transfer.as_mut() else {
+            return;
+        };
+        *accepted = true;
         self.milestone(hands, Layer::Signalling, "transfer accepted", None);
         self.step(hands, TransferState::Accepted, None);
     }
 
     /// The far end will not, or did not answer the REFER.
     pub(super) fn refer_refused(&mut self, hands: &mut Hands<'_>, refusal: &sip::Refusal) {
-        let (code, told, raw) = match refusal {
-            sip::Refusal::Response(response) => {
-                ("transfer.refused", status_line(response), telling::raw(response))
-            }
-            sip::Refusal::Failed(failure) => {
-                let raw = telling::raw_code("transfer.timeout", &failure.to_string());
-                ("transfer.timeout", None, raw)
-            }
+        let failure = match refusal {
+            sip::Refusal::Response(response) => NotReached {
+                code: "transfer.refused",
+                sip: status_line(response),
+                raw: telling::raw(response),
+            },
+            sip::Refusal::Failed(failure) => NotReached::told("transfer.timeout", &failure.to_string()),
             // REFER is sent without asking what they have; it is only told of UPDATE.
             sip::Refusal::Overtaken | sip::Refusal::Unsupported => {
-                let raw = telling::raw_code("transfer.overtaken", "the dialog had other business first");
-                ("transfer.overtaken", None, raw)
+                NotReached::told("transfer.overtaken", "the dialog had other business first")
             }
         };
-        self.transfer_failed(hands, code, told, raw);
+        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.is_referring()) {
+            transfer.refuses_refer = true;
+            self.refer_came_to_nothing(hands, failure);
+        }
     }
 
     /// NOTIFY with the state of the new call.
@@ -198,31 +351,135 @@ impl Call {
         let status = status.map_or(100, sip::StatusCode::code);
         let told = Some((status, reason.to_owned()));
         self.milestone(hands, Layer::Signalling, "transfer progress", Some(format!("{status} {reason}")));
+        let is_referring = self.transfer.as_ref().is_some_and(Transfer::is_referring);
+        let failed = |code| NotReached { code, sip: told.clone(), raw: telling::raw(notify) };
         match status {
             200..300 => self.transferred(hands, telling::raw(notify), Farewell::hang_up("Transferred")),
-            300.. => self.transfer_failed(hands, "transfer.failed", told, telling::raw(notify)),
-            // RFC 6665 §4.4.1: no more will come, and the last word was "trying".
-            0..200 if terminated => {
-                self.transfer_failed(hands, "transfer.no_outcome", told, telling::raw(notify));
+            0..=399 if !is_referring => {}
+            // The human was asked, and it is theirs to say no.
+            408 | 480 | 486 | 487 | 600 | 603 if is_referring => {
+                let code = if matches!(status, 486 | 600) { "transfer.busy" } else { "transfer.no_answer" };
+                self.target_failed(hands, failed(code));
             }
+            300.. if is_referring => self.refer_came_to_nothing(hands, failed("transfer.failed")),
+            // RFC 6665 §4.4.1: no more will come, and the last word was "trying".
+            0..200 if terminated => self.refer_came_to_nothing(hands, failed("transfer.no_outcome")),
             101..200 => self.step(hands, TransferState::Ringing, told),
-            0..=100 => {}
+            0..=100 | 300.. => {}
         }
     }
 
     /// From REFER to now no final NOTIFY came.
     pub(super) fn transfer_timed_out(&mut self, hands: &mut Hands<'_>) {
-        let raw = telling::raw_code("transfer.timeout", "no final NOTIFY came in time");
-        self.transfer_failed(hands, "transfer.timeout", None, raw);
+        let failure = NotReached::told("transfer.timeout", "no final NOTIFY came in time");
+        self.refer_came_to_nothing(hands, failure);
     }
 
-    /// The new party has the caller. A success that comes after we gave up waiting is one, too.
-    pub(super) fn transferred(
-        &mut self,
-        hands: &mut Hands<'_>,
-        raw: Box<serde_json::value::RawValue>,
-        farewell: Farewell,
-    ) {
+    /// REFER is no way to them: `auto` calls them itself.
+    fn refer_came_to_nothing(&mut self, hands: &mut Hands<'_>, failure: NotReached) {
+        let own_legs = self.provider.trunk.is_outbound();
+        let Some(transfer) = self.transfer.as_ref().filter(|transfer| transfer.is_referring()) else {
+            return;
+        };
+        match transfer.order.style {
+            TransferStyle::Auto if own_legs => {
+                self.milestone(hands, Layer::Control, "no transfer by refer", Some(failure.code.to_owned()));
+                self.bridge(hands);
+            }
+            TransferStyle::Auto | TransferStyle::Blind | TransferStyle::Bridge | TransferStyle::Attended => {
+                self.target_failed(hands, failure)
+            }
+        }
+    }
+
+    /// Calls all of the group at once.
+    fn bridge(&mut self, hands: &mut Hands<'_>) {
+        let Some(transfer) = self.transfer.as_ref() else { return };
+        let group = transfer.current.clone();
+        let rings = HUMAN_RINGS.min(self.provider.trunk.ring_timeout);
+        let legs: Vec<LegId> = group.iter().filter_map(|to| self.call_party(hands, &to.to, rings)).collect();
+        let nobody = legs.is_empty();
+        if let Some(transfer) = self.transfer.as_mut() {
+            transfer.step = Step::Bridging { legs };
+        }
+        self.let_wait(hands);
+        if nobody {
+            let why = "the trunk leads nowhere at the moment";
+            self.target_failed(hands, NotReached::told("transfer.unreachable", why));
+        }
+    }
+
+    /// Somebody's phone rings.
+    pub(super) fn party_rings(&mut self, hands: &mut Hands<'_>, told: (u16, String)) {
+        self.step(hands, TransferState::Ringing, Some(told));
+    }
+
+    /// Somebody answered: the others are let go, and whoever came first is briefed.
+    pub(super) fn party_is_there(&mut self, hands: &mut Hands<'_>, leg: LegId, raw: Box<RawValue>) {
+        let Some(transfer) = self.transfer.as_mut() else {
+            return self.let_party_go(hands, leg, "Nobody waits any more");
+        };
+        let Step::Bridging { legs } = &mut transfer.step else {
+            return self.let_party_go(hands, leg, "Nobody waits any more");
+        };
+        let slower: Vec<LegId> = std::mem::replace(legs, vec![leg]);
+        let announce = transfer.order.announce.clone();
+        for slower in slower.into_iter().filter(|slower| *slower != leg) {
+            self.let_party_go(hands, slower, "Answered elsewhere");
+        }
+        match announce {
+            Some(audio) => self.brief(hands, leg, audio),
+            None => self.hand_over(hands, leg, raw),
+        }
+    }
+
+    /// They have heard what they should know.
+    pub(super) fn party_is_briefed(&mut self, hands: &mut Hands<'_>, leg: LegId) {
+        self.hand_over(hands, leg, telling::nothing());
+    }
+
+    /// The human has the caller.
+    fn hand_over(&mut self, hands: &mut Hands<'_>, leg: LegId, raw: Box<RawValue>) {
+        self.step(hands, TransferState::Transferred, None);
+        let Some(Transfer { order, .. }) = self.transfer.take() else { return };
+        let before: Vec<LegId> = self.joined().collect();
+        // The engine's socket is closed before anyone hears another (privacy): orders are carried out as given.
+        if order.mode != Mode::Assist {
+            self.dismiss_engine(hands);
+        }
+        let first_human = before.is_empty();
+        for earlier in before {
+            self.let_party_go(hands, earlier, "Transferred");
+        }
+        self.join(leg);
+        if first_human {
+            self.returns_to_engine = self.story.view().mode == Mode::AiFirst;
+        }
+        let reason = order.reason.unwrap_or_else(|| "transfer".to_owned());
+        self.mode_changed(hands, order.mode, reason, order.by, raw);
+        if order.mode == Mode::Assist {
+            self.call_engine_back(hands);
+        }
+    }
+
+    /// A party of a transfer did not come.
+    pub(super) fn party_did_not_come(&mut self, hands: &mut Hands<'_>, leg: LegId, failure: NotReached) {
+        let Some(Transfer { step: Step::Bridging { legs }, .. }) = self.transfer.as_mut() else { return };
+        let before = legs.len();
+        legs.retain(|known| *known != leg);
+        if legs.is_empty() && before > 0 {
+            self.target_failed(hands, failure);
+        }
+    }
+
+    /// Nobody of the group came.
+    fn target_failed(&mut self, hands: &mut Hands<'_>, failure: NotReached) {
+        self.milestone(hands, Layer::Signalling, "transfer target failed", Some(failure.code.to_owned()));
+        self.ask_next(hands, failure);
+    }
+
+    /// The new party has the caller, and the call leaves us. A success that comes after we gave up waiting is one, too.
+    pub(super) fn transferred(&mut self, hands: &mut Hands<'_>, raw: Box<RawValue>, farewell: Farewell) {
         let State::Talking { .. } = self.state else { return };
         self.step(hands, TransferState::Transferred, None);
         self.transfer = None;
@@ -230,25 +487,20 @@ impl Call {
         self.end(hands, EndReason::Transferred, telling::nothing(), farewell);
     }
 
-    fn transfer_failed(
-        &mut self,
-        hands: &mut Hands<'_>,
-        code: &str,
-        sip: Option<(u16, String)>,
-        raw: Box<serde_json::value::RawValue>,
-    ) {
-        if self.transfer.is_none() {
-            return;
-        }
-        self.milestone(hands, Layer::Signalling, "transfer failed", Some(code.to_owned()));
-        self.step(hands, TransferState::Failed, sip);
-        let Some(transfer) = self.transfer.take() else { return };
+    /// Nobody took the caller.
+    fn transfer_failed(&mut self, hands: &mut Hands<'_>, failure: NotReached) {
+        self.milestone(hands, Layer::Signalling, "transfer failed", Some(failure.code.to_owned()));
+        self.step(hands, TransferState::Failed, failure.sip);
+        let Some(Transfer { order, .. }) = self.transfer.take() else { return };
         let status = if self.leg.held { Status::Held } else { Status::Answered };
         self.story.change(hands.outputs, |view| view.status = status);
-        self.story.tell(hands.now, hands.outputs, EventKind::Error, raw);
-        match transfer.on_failure {
-            OnFailure::ReturnToAi | OnFailure::Next => {}
-            OnFailure::HangUp => {
+        self.let_wait(hands);
+        self.story.tell(hands.now, hands.outputs, EventKind::Error, failure.raw);
+        match order.give_up {
+            GiveUp::Back if self.joined().next().is_some() => {}
+            GiveUp::Back if matches!(self.link, Link::Gone) => self.call_engine_back(hands),
+            GiveUp::Back => {}
+            GiveUp::HangUp => {
                 let farewell = Farewell::hang_up("Transfer failed");
                 self.end(hands, EndReason::TransferFailed, telling::nothing(), farewell);
             }
@@ -256,9 +508,17 @@ impl Call {
     }
 
     fn step(&self, hands: &mut Hands<'_>, state: TransferState, sip: Option<(u16, String)>) {
-        let re = self.transfer.as_ref().and_then(|transfer| transfer.re.clone());
+        let re = self.transfer.as_ref().and_then(|transfer| transfer.order.re.clone());
         self.tell_engine(hands, EngineEvent::Transfer(TransferStep { re, state, sip }));
     }
+}
+
+fn announcement(hands: &Hands<'_>, name: &str) -> Result<Arc<Announcement>, CommandError> {
+    hands.settings.announcements.get(name).cloned().ok_or_else(|| CommandError::AnnouncementNotFound {
+        name: name.to_owned(),
+        nearest: crate::spelling::nearest(name, hands.settings.announcements.keys().map(String::as_str))
+            .map(str::to_owned),
+    })
 }
 
 fn status_line(response: &sip::Message) -> Option<(u16, String)> {

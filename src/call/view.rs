@@ -68,6 +68,18 @@ pub enum Mode {
     Routing,
 }
 
+impl Mode {
+    /// The mode as the contract writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AiOnly => "ai_only",
+            Self::AiFirst => "ai_first",
+            Self::Assist => "assist",
+            Self::Routing => "routing",
+        }
+    }
+}
+
 /// Who picked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -122,8 +134,11 @@ pub struct Latency {
 pub struct LegView {
     /// Counts from 0.
     pub leg: u8,
-    /// `caller` or `callee`.
+    /// `caller`, `callee` or `human`.
     pub role: LegRole,
+    /// Where it stands.
+    #[serde(default)]
+    pub status: LegStatus,
     /// Codec in use, once agreed.
     pub codec: Option<String>,
     /// The far end's signalling address.
@@ -139,7 +154,17 @@ pub struct LegView {
 impl LegView {
     /// A leg whose INVITE was just sent or received.
     pub(super) fn begun(LegId(leg): LegId, role: LegRole, peer: SocketAddr, sip_call_id: String) -> Self {
-        Self { leg, role, codec: None, peer: peer.to_string(), sip_call_id, frames_up: 0, frames_down: 0 }
+        let status = LegStatus::Ringing;
+        Self {
+            leg,
+            role,
+            status,
+            codec: None,
+            peer: peer.to_string(),
+            sip_call_id,
+            frames_up: 0,
+            frames_down: 0,
+        }
     }
 }
 
@@ -151,6 +176,21 @@ pub enum LegRole {
     Caller,
     /// It was called.
     Callee,
+    /// It was called into the running call.
+    Human,
+}
+
+/// Where a leg stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LegStatus {
+    /// Not answered yet.
+    #[default]
+    Ringing,
+    /// Answered.
+    Connected,
+    /// Over.
+    Ended,
 }
 
 /// The call object.

@@ -91,6 +91,13 @@ pub struct Announcement {
     pub pcmu: Vec<u8>,
 }
 
+impl Announcement {
+    /// How long it takes to play.
+    pub fn length(&self) -> Duration {
+        Duration::from_millis(self.pcmu.len() as u64 / 8)
+    }
+}
+
 /// A fact from a worker.
 #[derive(Debug, Clone)]
 pub enum VoiceFact {

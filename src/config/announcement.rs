@@ -1,9 +1,12 @@
-//! What a caller hears when the engine is lost: read once, as the play-out wants it.
+//! What a caller or a human hears that nobody says at that moment: read once, as the play-out wants it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use media::{AudioFormat, Wav};
 
+use super::mistake::Problem;
+use super::section::Section;
 use super::surroundings::Surroundings;
 use crate::call::Announcement;
 
@@ -17,6 +20,25 @@ pub(super) fn built_in() -> Arc<Announcement> {
         Arc::new(read("built-in", file).expect("the file was checked in and is tested"))
     });
     Arc::clone(&BUILT_IN)
+}
+
+/// `[announcements]`: files by the names that calls use.
+pub(super) fn all(top: &mut Section<'_>, surroundings: &Surroundings) -> BTreeMap<String, Arc<Announcement>> {
+    let mut all = BTreeMap::new();
+    for (name, value) in top.entries("announcements") {
+        let Some(path) = value.get_ref().as_str() else {
+            let problem = "is not a path; write the name of a WAV file".to_owned();
+            top.note("announcements", value, Problem::Value { found: name.to_owned(), problem });
+            continue;
+        };
+        match load(path, surroundings) {
+            Ok(audio) => drop(all.insert(name.to_owned(), audio)),
+            Err(problem) => {
+                top.note("announcements", value, Problem::Value { found: path.to_owned(), problem })
+            }
+        }
+    }
+    all
 }
 
 /// The announcement in a file.

@@ -247,6 +247,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let mut webhooks = daemon::webhooks(top.section("webhooks"), surroundings);
 
     let tenants = engines::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
+    let announcements = announcement::all(&mut top, surroundings);
     let engines = engines::engines(top.named_sections("engines"), surroundings);
     let providers = providers::providers(
         top.named_sections("providers"),
@@ -281,6 +282,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         tenants: tenants.known,
         providers: providers?,
         engines: engines.known,
+        announcements,
     };
     Some(Config {
         sip,

@@ -198,11 +198,12 @@ async fn transfer_wrap_up_and_digits_reach_the_call() {
 
     let transfer = json!({"call_id": call, "to": {"number": "+16505824075"}});
     let transfer = edge.post("/api/integrations/providers/sip-main/transfer", &token, &transfer).await;
+    let mode = edge.post(&format!("/api/calls/{call}/mode"), &token, &json!({"mode": "ai_only"})).await;
     let digits = edge.post(&format!("/api/calls/{call}/dtmf"), &token, &json!({"digits": "12#"})).await;
     let wrap_up = json!({"call_id": call, "disposition": "sold", "notes": "two"});
     let wrap_up = edge.post("/api/integrations/providers/sip-main/wrap-up", &token, &wrap_up).await;
 
-    assert_eq!((transfer.status, digits.status, wrap_up.status), (202, 202, 200));
+    assert_eq!((transfer.status, mode.status, digits.status, wrap_up.status), (202, 202, 202, 200));
     assert_eq!(transfer.json(), json!({"call_id": call, "status": "accepted"}));
     assert_eq!(wrap_up.json()["disposition"], "sold");
     assert_eq!(wrap_up.json()["status"], "ended");

@@ -258,6 +258,13 @@ impl Keeper {
                         ..record.view.clone()
                     })),
                 },
+                Command::SwitchMode { tenant, call, switch } => match self.of(&tenant, call) {
+                    None => Answer::Refused(CommandError::CallNotFound),
+                    Some(_) => {
+                        let number = switch.to.and_then(|to| to.number).unwrap_or_default();
+                        scripted(&number).map_or(Answer::Accepted, Answer::Refused)
+                    }
+                },
                 Command::SendDtmf { tenant, call, .. } => match self.of(&tenant, call) {
                     None => Answer::Refused(CommandError::CallNotFound),
                     Some(_) => Answer::Accepted,
@@ -330,6 +337,10 @@ fn scripted(number: &str) -> Option<CommandError> {
         "909" => CommandError::StoreBehind,
         "910" => CommandError::Draining,
         "911" => CommandError::LimitRate { scope: "provider", retry_after: Duration::from_millis(1200) },
+        "913" => CommandError::TransferToItself,
+        "914" => CommandError::ModeUnchanged,
+        "915" => CommandError::ModeNoHuman,
+        "916" => CommandError::AnnouncementNotFound { name: "helo".to_owned(), nearest: None },
         "912" => CommandError::DestinationForbidden { field: "to", problem: forbidden(number) },
         _ => return None,
     })

@@ -56,6 +56,7 @@ async fn every_operation_needs_its_scope_and_names_it() {
         ("POST", PLACE.to_owned(), Scope::CallsWrite),
         ("POST", TRANSFER.to_owned(), Scope::CallsWrite),
         ("POST", "/api/integrations/providers/sip-main/wrap-up".to_owned(), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/mode"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/dtmf"), Scope::CallsWrite),
         ("GET", "/api/events".to_owned(), Scope::EventsRead),
         ("GET", "/api/webhooks/deliveries".to_owned(), Scope::EventsRead),
@@ -167,6 +168,8 @@ async fn what_the_calls_refuse_has_its_code() {
     let place = |number: &str| (PLACE, json!({"to": number}));
     let transfer = |call: &str, number: &str| (TRANSFER, json!({"call_id": call, "to": {"number": number}}));
     let ours = call.to_string();
+    let switch = format!("/api/calls/{call}/mode");
+    let mode = |number: &str| (switch.as_str(), json!({"mode": "assist", "to": {"number": number}}));
 
     let cases = [
         (place("903"), (422, "provider.inbound_only", None)),
@@ -184,6 +187,10 @@ async fn what_the_calls_refuse_has_its_code() {
         (transfer(&ours, "902"), (409, "call.not_answered", None)),
         (transfer(&ours, "906"), (422, "transfer.unsupported", Some("style"))),
         (transfer(&ours, "907"), (409, "transfer.under_way", None)),
+        (transfer(&ours, "913"), (422, "transfer.to_itself", Some("to"))),
+        (transfer(&ours, "916"), (422, "announcement.not_found", Some("announce"))),
+        (mode("914"), (409, "mode.unchanged", Some("mode"))),
+        (mode("915"), (422, "mode.no_human", Some("to"))),
         ((TRANSFER, json!({"call_id": ours, "to": {}})), (422, "field.invalid", Some("to"))),
         ((TRANSFER, json!({"call_id": "7", "to": {}})), (422, "field.invalid", Some("call_id"))),
     ];

@@ -286,7 +286,7 @@ pub(crate) fn engine(name: &str, dialect: Dialect, on_lost: Fallback) -> Arc<Eng
 pub(crate) fn settings() -> Settings {
     let announcement = Arc::new(Announcement { name: "sorry".into(), pcmu: vec![0xff; 16_000] });
     let engines = [
-        engine("native", Dialect::EdgeV1, Fallback::Announce(announcement)),
+        engine("native", Dialect::EdgeV1, Fallback::Announce(announcement.clone())),
         engine("bot", Dialect::Twilio, Fallback::HangUp),
     ];
     let route = |number: &str, engine: &str| Route {
@@ -337,6 +337,7 @@ pub(crate) fn settings() -> Settings {
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
+        announcements: [("briefing".to_owned(), announcement.clone())].into(),
         engines: engines.into_iter().map(|engine| (engine.name.clone(), engine)).collect(),
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test stops at the first surprise and looks for one thing"
 )]
 
+mod bridging;
 mod extensions;
 mod inbound;
 mod line;

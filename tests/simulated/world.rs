@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use callingedge::call::{
-    Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, EndReason, Engine,
+    Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, Direction, EndReason, Engine,
     EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegId, LegSummary,
     Mode, NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber,
-    RequestId, Route, Settings, Tenant, TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget,
-    UnknownSources, VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
+    RequestId, Route, Settings, SwitchMode, Tenant, TransferCall, TransferStyle, TransferTarget, Trunk,
+    TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -31,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) kinds: BTreeMap<&'static str, u64>,
     pub(crate) reasons: BTreeMap<String, u64>,
     pub(crate) refused_orders: BTreeMap<&'static str, u64>,
+    /// From which mode to which.
+    pub(crate) modes: BTreeMap<(&'static str, &'static str), u64>,
     pub(crate) datagrams: u64,
 }
 
@@ -43,6 +45,9 @@ impl Report {
         }
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+        for (modes, count) in &other.modes {
+            *self.modes.entry(*modes).or_default() += count;
         }
         for (code, count) in &other.refused_orders {
             *self.refused_orders.entry(code).or_default() += count;
@@ -75,7 +80,19 @@ impl Report {
         ] {
             assert!(self.reasons.get(reason).is_some_and(|count| *count > 0), "{reason} never happened");
         }
-        for code in ["call.already_ended", "call.not_answered", "transfer.under_way"] {
+        let all = ["ai_only", "ai_first", "assist", "routing"];
+        for (from, to) in all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to))) {
+            let happened = self.modes.get(&(from, to)).is_some_and(|count| *count > 0);
+            // A human hands the caller to another human in the same mode; an engine does not hand it to itself.
+            assert!(happened != (from == to && from.starts_with("ai")), "from {from} to {to}");
+        }
+        for code in [
+            "call.already_ended",
+            "call.not_answered",
+            "transfer.under_way",
+            "mode.unchanged",
+            "mode.no_human",
+        ] {
             assert!(self.refused_orders.get(code).is_some_and(|count| *count > 0), "{code} never happened");
         }
     }
@@ -355,7 +372,10 @@ impl World {
                 self.later.at(self.now + fsync, Happening::Durable(newest.max(self.durable)));
             }
             Output::Publish(record) => {
-                self.shown.insert(record.view.call_id, record);
+                let (call, direction) = (record.view.call_id, record.view.direction);
+                if self.shown.insert(call, record).is_none() && direction == Direction::Inbound {
+                    self.plan_orders(call);
+                }
             }
             Output::Reply { to, answer, .. } => self.replied(to, answer),
             Output::Forget(_) | Output::Health { .. } | Output::Drained => {}
@@ -525,6 +545,20 @@ impl World {
                 self.later.at(at, Happening::Order(id, command));
             }
         }
+        if self.chance.random_bool(0.4) {
+            for _ in 0..self.chance.random_range(1..5) {
+                let at = self.now + Duration::from_millis(self.chance.random_range(0..30_000));
+                let id = self.next_order();
+                let modes = [Mode::AiOnly, Mode::AiFirst, Mode::Assist, Mode::Routing];
+                let switch = SwitchMode {
+                    mode: modes[self.chance.random_range(0..4)],
+                    to: self.chance.random_bool(0.8).then(|| human("+15550197")),
+                    reason: None,
+                };
+                let command = Command::SwitchMode { tenant: "acme".into(), call, switch: Box::new(switch) };
+                self.later.at(at, Happening::Order(id, command));
+            }
+        }
         if self.chance.random_bool(0.15) {
             let at = self.now + Duration::from_millis(self.chance.random_range(0..40_000));
             let id = self.next_order();
@@ -538,13 +572,17 @@ impl World {
         let on_failure = if self.chance.random_bool(0.3) { OnFailure::HangUp } else { OnFailure::ReturnToAi };
         TransferCall {
             call_id: call,
-            to: TransferTarget { number: Some("+15550199".into()), ..TransferTarget::default() },
-            style: TransferStyle::Auto,
+            to: human("+15550199"),
+            style: match self.chance.random_range(0..6) {
+                0 => TransferStyle::Blind,
+                1 | 2 => TransferStyle::Bridge,
+                _ => TransferStyle::Auto,
+            },
             reason: None,
             announce: None,
             on_failure,
-            then: Vec::new(),
-            assist_after: false,
+            then: (0..self.chance.random_range(0..3)).map(|_| human("+15550198")).collect(),
+            assist_after: self.chance.random_bool(0.2),
             context: None,
         }
     }
@@ -672,6 +710,10 @@ impl World {
             );
             for event in events {
                 *self.report.kinds.entry(event.kind.as_str()).or_default() += 1;
+                if let Some(change) = &event.edge.mode {
+                    let modes = (change.from.as_str(), change.to.as_str());
+                    *self.report.modes.entry(modes).or_default() += 1;
+                }
             }
             let reason = format!("{:?}", shown.end_reason.unwrap());
             *self.report.reasons.entry(reason).or_default() += 1;
@@ -698,7 +740,14 @@ fn check_story(seed: u64, call: CallId, events: &[EventBody]) {
         | EventKind::Transferred => false,
     };
     assert!(fits, "seed {seed}: {call}: {kinds:?}");
-    let transferred = kinds.contains(&EventKind::Transferred);
+    // One that left us has no mode; the others hand the conversation on, each from the owner of before.
+    let of_transfer = events.iter().filter(|event| event.kind == EventKind::Transferred);
+    let transferred = of_transfer.clone().any(|event| event.edge.mode.is_none());
+    let mut owner = None;
+    for change in of_transfer.filter_map(|event| event.edge.mode.as_ref()) {
+        assert!(owner.is_none_or(|owner| owner == change.from), "seed {seed}: {call}: {change:?}");
+        owner = Some(change.to);
+    }
     if last.edge.end_reason != Some(EndReason::EdgeRestarted) {
         assert_eq!(
             transferred,
@@ -745,6 +794,10 @@ fn exchange(now: Instant, seed: u64, settings: &Arc<Settings>) -> Exchange {
     Exchange::new(now, wall, seed, settings.clone(), config(EDGE))
 }
 
+fn human(number: &str) -> TransferTarget {
+    TransferTarget { number: Some(number.into()), ..TransferTarget::default() }
+}
+
 fn place(to: &str) -> PlaceCall {
     serde_json::from_value(serde_json::json!({ "to": to })).unwrap()
 }
@@ -785,7 +838,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         engine("bot", Dialect::Twilio, Fallback::HangUp),
     ];
     let route =
-        |number: NumberPattern, engine: &str| Route { number, engine: engine.into(), mode: Mode::AiOnly };
+        |number: NumberPattern, engine: &str| Route { number, engine: engine.into(), mode: Mode::AiFirst };
     let provider = Provider {
         key: "far".into(),
         kind: ProviderKind::SipTrunk,
@@ -829,6 +882,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
+        announcements: BTreeMap::new(),
         engines: engines.into_iter().map(|engine| (engine.name.clone(), engine)).collect(),
     })
 }

@@ -294,3 +294,43 @@ pub enum Event {
         dialog: DialogId,
     },
 }
+
+impl Event {
+    /// Which dialog it is of; requests outside of one have none.
+    pub fn dialog(&self) -> Option<DialogId> {
+        match self {
+            Self::Invited { dialog, .. }
+            | Self::Cancelled { dialog, .. }
+            | Self::Expired { dialog, .. }
+            | Self::Acknowledged { dialog, .. }
+            | Self::Pracked { dialog, .. }
+            | Self::PrackMissing { dialog, .. }
+            | Self::EarlyOffer { dialog, .. }
+            | Self::AckMissing { dialog, .. }
+            | Self::Progress { dialog, .. }
+            | Self::Answered { dialog, .. }
+            | Self::Refused { dialog, .. }
+            | Self::Failed { dialog, .. }
+            | Self::Reinvited { dialog, .. }
+            | Self::Updated { dialog, .. }
+            | Self::ReinviteCancelled { dialog, .. }
+            | Self::ReinviteAnswered { dialog, .. }
+            | Self::ReinviteRefused { dialog, .. }
+            | Self::UpdateAnswered { dialog, .. }
+            | Self::UpdateRefused { dialog, .. }
+            | Self::Refreshed { dialog, .. }
+            | Self::SessionExpired { dialog, .. }
+            | Self::HungUp { dialog, .. }
+            | Self::Referred { dialog, .. }
+            | Self::Info { dialog, .. }
+            | Self::Notified { dialog, .. }
+            | Self::ReferAccepted { dialog, .. }
+            | Self::ReferRefused { dialog, .. }
+            | Self::ReferProgress { dialog, .. }
+            | Self::InfoAnswered { dialog, .. }
+            | Self::InfoFailed { dialog, .. }
+            | Self::Gone { dialog, .. } => Some(*dialog),
+            Self::Request { .. } | Self::RequestAnswered { .. } | Self::RequestFailed { .. } => None,
+        }
+    }
+}

@@ -39,6 +39,7 @@ pub(super) enum ToEngine<'a> {
     Resumed {},
     Transfer { re: Option<&'a str>, state: TransferState, sip: Option<SipStatus<'a>> },
     Context { context: &'a Context },
+    Mode { mode: Mode },
     Dtmf { track: u8, digit: char, duration_ms: u32 },
     Mark { name: &'a str, result: &'static str, played_ms: u32 },
     Cleared { re: Option<&'a str>, segment: Option<u32>, played_ms: u32, dropped_ms: u32 },
@@ -177,6 +178,11 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
             let (to, reason) = (transfer.to.0.one()?, transfer.reason);
             Said::Command(EngineCommand::Transfer { id: owned(id), to, reason })
         }
+        "mode" => {
+            let ModeMessage { mode, to, reason } = serde_json::from_str(text)?;
+            let to = to.map(|to| to.0.one()).transpose()?;
+            Said::Command(EngineCommand::Mode { id: owned(id), mode, to, reason })
+        }
         "hang_up" => {
             let HangUp { reason, drain } = serde_json::from_str(text)?;
             Said::Command(EngineCommand::HangUp { id: owned(id), reason, drain })
@@ -272,6 +278,11 @@ impl Target {
     }
 }
 
+/// Left out or an object; null is neither.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Object<Target>>, D::Error> {
+    Object::deserialize(deserializer).map(Some)
+}
+
 #[derive(Deserialize)]
 struct Redirect {
     to: Object<Target>,
@@ -322,6 +333,15 @@ impl Dtmf<'_> {
 #[derive(Deserialize)]
 struct Transfer {
     to: Object<Target>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ModeMessage {
+    mode: Mode,
+    #[serde(default, deserialize_with = "given")]
+    to: Option<Object<Target>>,
     #[serde(default)]
     reason: Option<String>,
 }

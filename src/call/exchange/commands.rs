@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Exchange, KnownKey};
 use crate::call::admission::{self, Full};
-use crate::call::command::{Answer, CommandError, PlaceCall, TransferCall, WrapUp};
+use crate::call::command::{Answer, CommandError, PlaceCall, SwitchMode, TransferCall, WrapUp};
 use crate::call::ids::{CallId, ProviderKey, TenantId};
 use crate::call::number;
 use crate::call::one::Call;
@@ -87,6 +87,18 @@ impl Exchange {
     ) -> Result<Answer, CommandError> {
         let id = self.call_of(tenant, Some(provider), ordered.call_id)?;
         let outcome = self.with_call(now, id, |call, hands| call.transfer_ordered(hands, ordered));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    pub(super) fn switch_mode(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        ordered: SwitchMode,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, None, call)?;
+        let outcome = self.with_call(now, id, |call, hands| call.mode_ordered(hands, ordered));
         outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
     }
 

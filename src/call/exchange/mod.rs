@@ -234,6 +234,7 @@ impl Exchange {
                 self.transfer(now, &tenant, &provider, *transfer)
             }
             Command::WrapUp { tenant, provider, wrap_up } => self.wrap_up(now, &tenant, &provider, wrap_up),
+            Command::SwitchMode { tenant, call, switch } => self.switch_mode(now, &tenant, call, *switch),
             Command::SendDtmf { tenant, call, digits } => self.send_dtmf(now, &tenant, call, &digits),
         };
         self.outputs.reply(id, answer.unwrap_or_else(Answer::Refused));
@@ -347,6 +348,16 @@ impl Exchange {
 
     fn handle_event(&mut self, now: Instant, event: sip::endpoint::Event) {
         use sip::endpoint::Event;
+        if let Some(dialog) = event.dialog()
+            && let Some(id) = self.dialogs.get(&dialog).copied()
+            && self.calls.get(&id).is_some_and(|call| call.has_party(dialog))
+        {
+            if let Event::Gone { .. } = event {
+                self.dialogs.remove(&dialog);
+            }
+            self.with_call(now, id, |call, hands| call.handle_party(hands, dialog, event));
+            return;
+        }
         match event {
             Event::Invited { dialog, request, flow } => self.invited(now, dialog, &request, flow),
             Event::Cancelled { dialog, request } => {
@@ -592,13 +603,13 @@ impl Exchange {
         act: impl FnOnce(&mut Call, &mut Hands<'_>) -> T,
     ) -> Option<T> {
         let mut call = self.calls.remove(&id)?;
-        let before = call.leg.dialog;
+        let before: Vec<sip::DialogId> = call.dialogs().collect();
         let outcome = act(&mut call, &mut self.hands(now));
-        // A call that went on to another target has nothing to do with the dialog of the one before.
-        if let Some(before) = before.filter(|before| call.leg.dialog != Some(*before)) {
+        // A leg that went on to another target has nothing to do with the dialog of the one before.
+        for before in before.into_iter().filter(|before| !call.dialogs().any(|dialog| dialog == *before)) {
             self.dialogs.remove(&before);
         }
-        if let Some(dialog) = call.leg.dialog {
+        for dialog in call.dialogs() {
             self.dialogs.entry(dialog).or_insert(id);
         }
         self.calls.insert(id, call);
@@ -639,7 +650,7 @@ impl Exchange {
         if let Some(noted) = call.noted {
             self.deadlines.remove(&(noted, id));
         }
-        if let Some(dialog) = call.leg.dialog {
+        for dialog in call.dialogs() {
             self.dialogs.remove(&dialog);
         }
         self.census.release(&call.provider);

@@ -1,0 +1,232 @@
+//! Who owns the conversation: modes, and who hears whom because of them.
+//!
+//! | there is | mode | the engine hears | the engine is heard by | caller and human |
+//! |---|---|---|---|---|
+//! | no human | any | the caller | the caller | |
+//! | a human | `assist` | both, a track each | the human | hear each other |
+//! | a human | any other | nobody: its socket is closed before they are joined | nobody | hear each other |
+//!
+//! A switch is told once, by `transferred` with `edge.mode`, when the new owner has the caller.
+
+use super::command::{CommandError, OnFailure, SwitchMode, TransferStyle};
+use super::engine::EngineEvent;
+use super::event::{Asker, EndReason, EventKind, ModeChange};
+use super::ids::LegId;
+use super::one::{Call, Farewell, Hands, Link, State};
+use super::record::Layer;
+use super::telling;
+use super::transfer::{GiveUp, Order};
+use super::view::{Mode, Status};
+use super::voice::{Route, VoiceOrder};
+use super::waiting;
+
+impl Call {
+    /// Another mode, asked for by the API.
+    pub(super) fn mode_ordered(
+        &mut self,
+        hands: &mut Hands<'_>,
+        ordered: SwitchMode,
+    ) -> Result<(), CommandError> {
+        let SwitchMode { mode, to, reason, .. } = ordered;
+        let to = to.as_ref().map(|to| self.resolve(hands, to, "to")).transpose()?;
+        self.switch_mode(hands, mode, to, reason, Asker::Api)
+    }
+
+    /// Another mode, asked for by the engine.
+    pub(super) fn engine_switches(
+        &mut self,
+        hands: &mut Hands<'_>,
+        id: Option<String>,
+        mode: Mode,
+        to: Option<&str>,
+        reason: Option<String>,
+    ) {
+        let to = to.map(|to| self.destination_of(hands, to, "to")).transpose();
+        let switched = to.and_then(|to| self.switch_mode(hands, mode, to, reason, Asker::Engine));
+        if let Err(error) = switched {
+            self.refuse_engine(hands, id, error.code(), &error.to_string());
+        }
+    }
+
+    /// Another mode, whoever asked for it.
+    pub(super) fn switch_mode(
+        &mut self,
+        hands: &mut Hands<'_>,
+        mode: Mode,
+        to: Option<super::transfer::Destination>,
+        reason: Option<String>,
+        by: Asker,
+    ) -> Result<(), CommandError> {
+        self.may_transfer()?;
+        if self.story.view().mode == mode {
+            return Err(CommandError::ModeUnchanged);
+        }
+        let human = self.joined().next();
+        let reason = reason.unwrap_or_else(|| "asked_for".to_owned());
+        match (mode, human) {
+            (Mode::AiOnly | Mode::AiFirst, None) => {
+                self.mode_changed(hands, mode, reason, by, telling::nothing());
+            }
+            (Mode::AiOnly | Mode::AiFirst, Some(_)) => {
+                self.let_parties_go(hands, "The engine has the caller again");
+                self.mode_changed(hands, mode, reason, by, telling::nothing());
+                self.call_engine_back(hands);
+            }
+            (Mode::Assist | Mode::Routing, Some(_)) => {
+                if mode == Mode::Routing {
+                    self.dismiss_engine(hands);
+                }
+                self.mode_changed(hands, mode, reason, by, telling::nothing());
+                if mode == Mode::Assist {
+                    self.call_engine_back(hands);
+                }
+            }
+            (Mode::Assist | Mode::Routing, None) => {
+                let groups = self.humans(hands, to)?;
+                let order = Order {
+                    style: TransferStyle::Bridge,
+                    give_up: GiveUp::Back,
+                    reason: Some(reason),
+                    announce: None,
+                    re: None,
+                    by,
+                    mode,
+                };
+                self.begin_transfer(hands, order, groups);
+            }
+        }
+        Ok(())
+    }
+
+    /// The conversation has a new owner.
+    pub(super) fn mode_changed(
+        &mut self,
+        hands: &mut Hands<'_>,
+        to: Mode,
+        reason: String,
+        by: Asker,
+        raw: Box<serde_json::value::RawValue>,
+    ) {
+        let from = self.story.view().mode;
+        let status = if self.leg.held { Status::Held } else { Status::Answered };
+        self.story.change(hands.outputs, |view| {
+            view.mode = to;
+            view.status = status;
+        });
+        self.let_hear(hands);
+        self.let_wait(hands);
+        let detail = format!("{} to {}: {reason}", from.as_str(), to.as_str());
+        self.milestone(hands, Layer::Control, "mode", Some(detail));
+        self.tell_engine(hands, EngineEvent::Mode(to));
+        let change = ModeChange { from, to, reason, by };
+        self.story.tell_mode(hands.now, hands.outputs, EventKind::Transferred, raw, change);
+    }
+
+    /// Everyone hears whom they should, from now on.
+    pub(super) fn let_hear(&mut self, hands: &mut Hands<'_>) {
+        let route = self.wanted_route();
+        if route != self.route {
+            self.route = route.clone();
+            hands.outputs.voice(self.id, VoiceOrder::Route(route));
+        }
+    }
+
+    fn wanted_route(&self) -> Route {
+        let caller = self.leg.id;
+        let mut humans: Vec<LegId> = self.joined().collect();
+        if humans.is_empty() {
+            return Route { engine_to: Some(caller), engine_hears: vec![caller], hears: Vec::new() };
+        }
+        let assists = self.story.view().mode == Mode::Assist;
+        let engine_to = humans.first().copied().filter(|_| assists);
+        humans.insert(0, caller);
+        let others = |listener: LegId| {
+            humans
+                .iter()
+                .filter(move |speaker| **speaker != listener)
+                .map(move |speaker| (listener, *speaker))
+        };
+        let hears = humans.iter().copied().flat_map(others).collect();
+        let engine_hears = if assists { humans.clone() } else { Vec::new() };
+        Route { engine_to, engine_hears, hears }
+    }
+
+    /// The caller hears ringback while somebody is called for them, and while the human holds.
+    pub(super) fn let_wait(&mut self, hands: &mut Hands<'_>) {
+        let held = self.parties.iter().any(|party| party.is_joined() && party.leg.held);
+        let alone = matches!(self.link, Link::Gone);
+        let asked = self.transfer.as_ref().is_some_and(|transfer| alone || !transfer.is_referring());
+        let waits = asked || held;
+        if waits != self.waits {
+            self.waits = waits;
+            let audio = waits.then(waiting::ringback);
+            hands.outputs.voice(self.id, VoiceOrder::Wait { leg: self.leg.id, audio });
+        }
+    }
+
+    /// The engine has nothing more to do with the call; its socket is closed.
+    pub(super) fn dismiss_engine(&mut self, hands: &mut Hands<'_>) {
+        match self.link {
+            Link::Idle | Link::Gone => return,
+            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking => {}
+        }
+        self.link = Link::Gone;
+        self.milestone(hands, Layer::Engine, "engine dismissed", None);
+        hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::Transferred));
+    }
+
+    /// The engine is wanted again; one that went is dialled anew.
+    pub(super) fn call_engine_back(&mut self, hands: &mut Hands<'_>) {
+        self.let_hear(hands);
+        if matches!(self.link, Link::Gone | Link::Idle) {
+            self.link = Link::Idle;
+            self.dial(hands);
+        }
+    }
+
+    /// A human who spoke with the caller has gone.
+    pub(super) fn human_left(&mut self, hands: &mut Hands<'_>, raw: Box<serde_json::value::RawValue>) {
+        if self.is_ending() {
+            return;
+        }
+        if self.joined().next().is_some() || self.transfer.is_some() {
+            self.let_hear(hands);
+            return self.let_wait(hands);
+        }
+        if !self.returns_to_engine {
+            return self.end(
+                hands,
+                EndReason::RemoteHungUp,
+                raw,
+                Farewell::hang_up("The other side hung up"),
+            );
+        }
+        let State::Talking { .. } = self.state else { return };
+        self.mode_changed(hands, Mode::AiFirst, "human_hung_up".to_owned(), Asker::Rule, raw);
+        self.call_engine_back(hands);
+    }
+
+    /// Whom to call where nobody was named: those of the workflow.
+    fn humans(
+        &self,
+        _hands: &mut Hands<'_>,
+        to: Option<super::transfer::Destination>,
+    ) -> Result<std::collections::VecDeque<Vec<super::transfer::Destination>>, CommandError> {
+        if !self.provider.trunk.is_outbound() {
+            return Err(CommandError::ProviderInboundOnly);
+        }
+        match to {
+            Some(to) => Ok([vec![to]].into()),
+            None => Err(CommandError::ModeNoHuman),
+        }
+    }
+}
+
+impl From<OnFailure> for GiveUp {
+    fn from(on_failure: OnFailure) -> Self {
+        match on_failure {
+            OnFailure::ReturnToAi | OnFailure::Next => Self::Back,
+            OnFailure::HangUp => Self::HangUp,
+        }
+    }
+}
