@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+mod conceal;
 mod correlate;
 mod digit;
 mod format;
@@ -30,6 +31,7 @@ mod session;
 mod wav;
 
 pub use codec::Codec;
+pub use conceal::Concealer;
 pub use correlate::{Correlation, correlate};
 pub use digit::{Digit, NotADigit};
 pub use format::{AudioFormat, SampleRate};

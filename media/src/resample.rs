@@ -55,6 +55,9 @@ struct Tap {
 }
 
 impl Resampler {
+    /// What comes out is later by this many halves of a sample at the lower rate.
+    pub const DELAY_HALVES: usize = HALF_SAMPLES;
+
     /// At rest: as if only silence had come before.
     pub fn new(from: SampleRate, to: SampleRate) -> Self {
         let (from, to) = (from.hertz() as usize, to.hertz() as usize);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use media::hearing::{AnswerDetector, BargeInDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
-    AudioFormat, Codec, Digit, Mixer, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId, Session,
-    SessionConfig, g722,
+    AudioFormat, Codec, Concealer, Digit, Mixer, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId,
+    Session, SessionConfig, g722,
 };
 
 /// Counts what this thread allocates; the harness has others.
@@ -107,6 +107,28 @@ fn g722_allocates_nothing() {
         for _ in 0..FRAMES {
             encoder.encode(&samples, &mut codes);
             decoder.decode(&codes, &mut samples);
+        }
+    });
+
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn concealment_allocates_nothing() {
+    let mut concealer = Concealer::new(SampleRate::Hz16000);
+    let following = [1_000; 320];
+    let mut frame = [0; 320];
+
+    let allocations = allocations_of(|| {
+        for round in 0..FRAMES {
+            for (at, sample) in (0_u32..).zip(&mut frame) {
+                *sample = ((round * 320 + at) * (20 + round % 7) % 9_000) as i16;
+            }
+            match round % 11 {
+                3 | 7 | 8 => concealer.conceal(&mut frame),
+                5 => concealer.bridge(&following, &mut frame),
+                _ => concealer.keep(&mut frame),
+            }
         }
     });
 

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use media::{Wav, WavEncoding};
+use media::{Resampler, SampleRate, Wav, WavEncoding};
 
 use super::Fault;
+
+/// The rates that a file may have.
+const RATES: [SampleRate; 4] =
+    [SampleRate::Hz8000, SampleRate::Hz16000, SampleRate::Hz24000, SampleRate::Hz48000];
 
 /// A file's audio as linear samples.
 #[derive(Debug)]
@@ -29,14 +33,24 @@ impl Audio {
         samples * 1_000 / u64::from(self.rate)
     }
 
+    /// In words of the voice path, which knows no other rates than a file may have.
+    pub(super) fn sample_rate(&self) -> SampleRate {
+        RATES.into_iter().find(|rate| rate.hertz() == self.rate).unwrap_or(SampleRate::Hz8000)
+    }
+
     /// What a telephone would carry of it: 8,000 Hz, two channels as one.
     pub(super) fn telephone(&self) -> Vec<i16> {
+        self.mono(SampleRate::Hz8000)
+    }
+
+    /// Two channels as one, at this rate, without delay.
+    pub(super) fn mono(&self, rate: SampleRate) -> Vec<i16> {
         let mixed = match self.channels.as_slice() {
             [] => Vec::new(),
             [only] => only.clone(),
             [left, right, ..] => left.iter().zip(right).map(|(left, right)| middle(*left, *right)).collect(),
         };
-        decimated(mixed, (self.rate / 8_000).max(1) as usize)
+        resampled(mixed, self.sample_rate(), rate)
     }
 }
 
@@ -49,32 +63,43 @@ fn middle(left: i16, right: i16) -> i16 {
     ((i32::from(left) + i32::from(right)) / 2) as i16
 }
 
-/// One sample of `factor`, after a low pass that lets up to 3,400 Hz through: a sinc under a Hann window.
-fn decimated(samples: Vec<i16>, factor: usize) -> Vec<i16> {
-    if factor == 1 {
+/// The resampler's delay is taken out: what it holds back at the end is pushed out by silence.
+fn resampled(samples: Vec<i16>, from: SampleRate, to: SampleRate) -> Vec<i16> {
+    if from == to {
         return samples;
     }
-    let reach = 24 * factor as i64;
-    let cutoff = 0.9 / factor as f64;
-    let taps: Vec<f64> = (-reach..=reach)
-        .map(|at| {
-            let x = std::f64::consts::PI * at as f64;
-            let sinc = if at == 0 { cutoff } else { (x * cutoff).sin() / x };
-            sinc * (0.5 + 0.5 * (x / (reach + 1) as f64).cos())
-        })
-        .collect();
-    let at = |place: i64| usize::try_from(place).ok().and_then(|place| samples.get(place)).copied();
-    let filtered = (0..samples.len()).step_by(factor).map(|middle| {
-        let places = (-reach..=reach).map(|offset| at(middle as i64 + offset).unwrap_or_default());
-        let sum: f64 = places.zip(&taps).map(|(sample, tap)| f64::from(sample) * tap).sum();
-        sum.round().clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16
-    });
-    filtered.collect()
+    let (from_hertz, to_hertz) = (from.hertz() as usize, to.hertz() as usize);
+    let delay = Resampler::DELAY_HALVES * to_hertz / (2 * from_hertz.min(to_hertz));
+    let length = (samples.len() * to_hertz).div_ceil(from_hertz);
+    let silence = vec![0; from_hertz / 50];
+    let mut resampled = Vec::with_capacity(length + to_hertz / 50);
+    let mut resampler = Resampler::new(from, to);
+    resampler.feed(&samples, |piece| resampled.extend_from_slice(piece));
+    resampler.feed(&silence, |piece| resampled.extend_from_slice(piece));
+    resampled.drain(..delay);
+    resampled.truncate(length);
+    resampled
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_rate_delays_nothing() {
+        let click: Vec<i16> =
+            (0..4_801).map(|at| if (2_397..2_403).contains(&at) { 20_000 } else { 0 }).collect();
+        let audio = Audio { encoding: WavEncoding::Pcm16, rate: 48_000, channels: vec![click] };
+        for (rate, length) in
+            [(SampleRate::Hz8000, 801), (SampleRate::Hz16000, 1_601), (SampleRate::Hz24000, 2_401)]
+        {
+            let samples = audio.mono(rate);
+
+            let loudest = (0..samples.len()).max_by_key(|at| samples[*at]).unwrap();
+            assert_eq!(samples.len(), length);
+            assert!(loudest.abs_diff(length / 2) <= 1, "{rate:?}: {loudest} of {length}");
+        }
+    }
 
     #[test]
     fn of_a_stereo_file_at_48_khz_the_telephone_carries_what_is_below_4_khz() {

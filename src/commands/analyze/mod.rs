@@ -3,7 +3,10 @@
 
 mod amd;
 mod audio;
+mod coding;
+mod conceal;
 mod dtmf;
+mod packets;
 mod rfc4733;
 mod tones;
 mod vad;
@@ -29,6 +32,8 @@ pub(super) struct Options {
 enum What {
     /// Who answered, a person or a machine, in files that begin with the answer.
     Amd(Files),
+    /// What is heard of a file when some of its packets are lost.
+    Conceal(conceal::Options),
     /// Keys in the audio, as tones: which, when, how long.
     Dtmf(Files),
     /// Telephone events in lists of packets: which digits the receiver of a call makes of them.
@@ -56,6 +61,8 @@ enum Fault {
     Read(#[from] io::Error),
     #[error("{0}")]
     Wav(#[from] media::WavError),
+    #[error("{0}")]
+    Table(#[from] packets::TableError),
     #[error("is not a list of scenarios: {0}")]
     Scenarios(#[from] serde_json::Error),
 }
@@ -72,6 +79,7 @@ struct SomeFailed {
 pub(super) fn run(options: &Options) -> Outcome {
     match &options.what {
         What::Amd(files) => files.each(amd::judge),
+        What::Conceal(options) => conceal::run(options),
         What::Dtmf(files) => files.each(dtmf::judge),
         What::Rfc4733(options) => rfc4733::run(options),
         What::Tones(files) => files.each(tones::judge),
@@ -98,6 +106,11 @@ impl Files {
         }
         if failed == 0 { Ok(()) } else { Err(SomeFailed { failed, all: self.files.len() }.into()) }
     }
+}
+
+/// A share in hundredths, to two places.
+fn percent(part: usize, all: usize) -> f64 {
+    (part as f64 * 10_000.0 / all.max(1) as f64).round() / 100.0
 }
 
 /// One line of JSON on stdout.
