@@ -2,7 +2,7 @@
 //! trunks and engines is decided in `call`.
 
 use crate::call::{
-    Context, Mode, PlaceCall, Platform, RecordMode, SwitchMode, TransferCall, TransferTarget, WrapUp,
+    Context, PlaceCall, Platform, RecordMode, SwitchMode, TransferCall, TransferTarget, WrapUp,
 };
 use crate::spelling;
 
@@ -23,6 +23,7 @@ pub(crate) fn place(call: &PlaceCall) -> Result<(), Problem> {
     seconds("max_duration_sec", call.max_duration_sec, 86_400)?;
     optional("webhook_url", call.webhook_url.as_deref(), spelling::webhook_url)?;
     optional("engine", call.engine.as_deref(), short)?;
+    optional("workflow", call.workflow.as_deref(), short)?;
     headers(call)?;
     supported(call)
 }
@@ -30,21 +31,6 @@ pub(crate) fn place(call: &PlaceCall) -> Result<(), Problem> {
 /// What is in the contract and not built yet is refused, not forgotten.
 fn supported(call: &PlaceCall) -> Result<(), Problem> {
     let unsupported = |field: &str, detail: &str| Err(Problem::new(Code::CallUnsupported, detail).at(field));
-    match call.mode {
-        Some(Mode::Assist) => {
-            return unsupported(
-                "mode",
-                "Calls cannot begin in mode `assist` yet; write `ai_only` or `ai_first`.",
-            );
-        }
-        Some(Mode::Routing) => {
-            return unsupported(
-                "mode",
-                "Calls cannot begin in mode `routing` yet; write `ai_only` or `ai_first`.",
-            );
-        }
-        Some(Mode::AiOnly | Mode::AiFirst) | None => {}
-    }
     if call.answering_machine.as_ref().is_some_and(|machine| machine.detect) {
         let detail = "Answering machines cannot be told from people yet; leave `detect` out or write false.";
         return unsupported("answering_machine.detect", detail);
@@ -231,8 +217,7 @@ mod tests {
             ),
             (json!({"to": "1", "context": {"intent": "a\nb"}}), "context.intent", Code::FieldInvalid),
             (json!({"to": "1", "engine": ""}), "engine", Code::FieldInvalid),
-            (json!({"to": "1", "mode": "assist"}), "mode", Code::CallUnsupported),
-            (json!({"to": "1", "mode": "routing"}), "mode", Code::CallUnsupported),
+            (json!({"to": "1", "workflow": ""}), "workflow", Code::FieldInvalid),
             (json!({"to": "1", "record": "stereo"}), "record", Code::CallUnsupported),
             (
                 json!({"to": "1", "answering_machine": {"detect": true}}),

@@ -100,6 +100,10 @@ codes! {
         "`detail` says why; try again after `Retry-After` seconds, or use another provider.";
     EngineNotFound, "engine.not_found", UNPROCESSABLE_ENTITY, "No such engine",
         "Name an engine of the configuration.";
+    WorkflowNotFound, "workflow.not_found", UNPROCESSABLE_ENTITY, "No such workflow",
+        "Name a workflow of the configuration.";
+    DispositionUnknown, "disposition.unknown", UNPROCESSABLE_ENTITY, "No such disposition",
+        "Write one of those that `detail` names.";
     EngineMissing, "engine.missing", UNPROCESSABLE_ENTITY, "No engine was named",
         "Name one in `engine`, or give the provider a default one.";
     DestinationForbidden, "destination.forbidden", FORBIDDEN, "The provider may not dial this destination",
@@ -260,6 +264,13 @@ impl From<CommandError> for Problem {
             CommandError::EngineNotFound { name: _, nearest: None } => {
                 Self::new(Code::EngineNotFound, detail).at("engine")
             }
+            CommandError::WorkflowNotFound { name: _, nearest } => {
+                let hint = nearest.map(|nearest| format!(" Did you mean `{nearest}`?")).unwrap_or_default();
+                Self::new(Code::WorkflowNotFound, format!("{detail}{hint}")).at("workflow")
+            }
+            CommandError::DispositionUnknown { .. } => {
+                Self::new(Code::DispositionUnknown, detail).at("disposition")
+            }
             CommandError::EngineMissing => Self::new(Code::EngineMissing, detail).at("engine"),
             CommandError::Invalid { field, problem: _ } => Self::new(Code::FieldInvalid, detail).at(field),
             CommandError::CallUnsupported { field, problem: _ } => {
@@ -347,6 +358,8 @@ mod tests {
             CommandError::ProviderInboundOnly,
             CommandError::ProviderUnreachable { why: "sip.example.com has no address".to_owned() },
             CommandError::EngineNotFound { name: "x".to_owned(), nearest: None },
+            CommandError::WorkflowNotFound { name: "x".to_owned(), nearest: None },
+            CommandError::DispositionUnknown { disposition: "x".to_owned(), allowed: "`y`".to_owned() },
             CommandError::EngineMissing,
             CommandError::Invalid { field: "to", problem: "is empty".to_owned() },
             CommandError::CallUnsupported { field: "record", problem: "is not built" },

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::command::CommandError;
 use super::ids::{EngineName, ProviderKey, TenantId};
 use super::pace::Pace;
-use super::settings::{Engine, Provider, Settings};
+use super::settings::{Engine, Handling, Provider, Settings, Workflow};
 use super::view::Mode;
 
 /// Why an INVITE is not taken.
@@ -50,6 +50,7 @@ pub(super) struct Destination {
     pub(super) provider: Arc<Provider>,
     pub(super) engine: Arc<Engine>,
     pub(super) mode: Mode,
+    pub(super) handling: Arc<Handling>,
 }
 
 /// Whether any provider's requests come from `source`.
@@ -79,13 +80,17 @@ pub(super) fn forbidden(flow: sip::Flow, wire: Bytes) -> Option<sip::Transmit> {
 pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> Result<Destination, Refusal> {
     let claiming = settings.providers.values().filter(|provider| claims(provider, source));
     let mut found = claiming.filter_map(|provider| {
-        let (engine, mode) = match provider.routes.iter().find(|route| route.number.matches(number)) {
-            Some(route) => (&route.engine, route.mode),
-            None if provider.routes.is_empty() => (provider.default_engine.as_ref()?, provider.default_mode),
+        let (engine, mode, handling) = match provider.routes.iter().find(|route| route.number.matches(number))
+        {
+            Some(route) => (&route.engine, route.mode, &route.handling),
+            None if provider.routes.is_empty() => {
+                let engine = provider.default_engine.as_ref()?;
+                (engine, provider.default_mode, &provider.default_handling)
+            }
             None => return None,
         };
         let engine = settings.engines.get(engine)?.clone();
-        Some(Destination { provider: provider.clone(), engine, mode })
+        Some(Destination { provider: provider.clone(), engine, mode, handling: handling.clone() })
     });
     found.next().ok_or(Refusal::NoRoute)
 }
@@ -112,6 +117,14 @@ pub(super) fn engine_of(
     settings.engines.get(name).cloned().ok_or_else(|| CommandError::EngineNotFound {
         name: name.to_owned(),
         nearest: nearest(name, settings.engines.keys().map(EngineName::as_str)).map(str::to_owned),
+    })
+}
+
+/// The workflow of that name.
+pub(super) fn workflow<'a>(settings: &'a Settings, name: &str) -> Result<&'a Workflow, CommandError> {
+    settings.workflows.get(name).map(Arc::as_ref).ok_or_else(|| CommandError::WorkflowNotFound {
+        name: name.to_owned(),
+        nearest: nearest(name, settings.workflows.keys().map(String::as_str)).map(str::to_owned),
     })
 }
 

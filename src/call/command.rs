@@ -82,6 +82,9 @@ pub struct PlaceCall {
     /// Which engine; the provider's default when not given.
     #[serde(default)]
     pub engine: Option<String>,
+    /// Which of the configured workflows; the provider's default when not given.
+    #[serde(default)]
+    pub workflow: Option<String>,
     /// How long it may ring, 1–600 seconds.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 600)]
@@ -320,6 +323,22 @@ pub enum CommandError {
         /// The configured one that is nearest.
         nearest: Option<String>,
     },
+    /// Not configured.
+    #[error("there is no workflow `{name}`")]
+    WorkflowNotFound {
+        /// As asked.
+        name: String,
+        /// The configured one that is nearest.
+        nearest: Option<String>,
+    },
+    /// Not one of those that the call's workflow allows.
+    #[error("`{disposition}` is none of the dispositions of this call; write one of {allowed}")]
+    DispositionUnknown {
+        /// As asked.
+        disposition: String,
+        /// The allowed ones, commas between.
+        allowed: String,
+    },
     /// None asked for and no default.
     #[error("name an `engine`: the provider has no default one")]
     EngineMissing,
@@ -411,6 +430,8 @@ impl CommandError {
             Self::ProviderInboundOnly => "provider.inbound_only",
             Self::ProviderUnreachable { .. } => "provider.unreachable",
             Self::EngineNotFound { .. } => "engine.not_found",
+            Self::WorkflowNotFound { .. } => "workflow.not_found",
+            Self::DispositionUnknown { .. } => "disposition.unknown",
             Self::EngineMissing => "engine.missing",
             Self::Invalid { .. } => "field.invalid",
             Self::CallUnsupported { .. } => "call.unsupported",

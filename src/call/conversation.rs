@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::command::CommandError;
 use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
-use super::event::{EndReason, EventKind};
+use super::event::{Asker, EndReason, EventKind};
 use super::inbound::reason_header;
 use super::leg::{NotAnswered, Reoffered, warning};
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::record::Layer;
 use super::settings::Fallback;
 use super::telling;
-use super::view::{CallView, Status};
+use super::transfer::GiveUp;
+use super::view::{CallView, Mode, Status};
 use super::voice::VoiceOrder;
 
 /// How long the last words of an engine that hung up may take.
@@ -35,6 +36,7 @@ impl Call {
         self.story.answer(hands.now, hands.outputs);
         self.story.tell(hands.now, hands.outputs, EventKind::Answered, raw);
         self.let_speak(hands);
+        self.call_first_human(hands);
     }
 
     /// Offer and answer agree: the worker may send and receive.
@@ -403,6 +405,13 @@ impl Call {
                 self.state = State::Draining { give_up: hands.now + DRAIN };
                 hands.outputs.voice(self.id, VoiceOrder::Drain);
             }
+            State::Talking { .. } if self.handling.human_for_engine && self.has_humans() => {
+                self.link = Link::Gone;
+                self.escalate(hands, GiveUp::PlanB, Mode::Routing, "engine_lost", Asker::Rule);
+            }
+            State::Confirming if self.handling.human_for_engine && self.has_humans() => {
+                self.link = Link::Gone;
+            }
             State::Confirming | State::Talking { .. } => {
                 self.link = Link::Gone;
                 self.plan_b(hands);
@@ -426,7 +435,7 @@ impl Call {
     }
 
     /// The engine was lost: what the configuration says.
-    fn plan_b(&mut self, hands: &mut Hands<'_>) {
+    pub(super) fn plan_b(&mut self, hands: &mut Hands<'_>) {
         hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::EngineLost));
         match &self.engine.on_lost {
             Fallback::Announce(audio) => {

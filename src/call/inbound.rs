@@ -11,7 +11,7 @@ use super::leg::warning;
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::output::Output;
 use super::record::{CallRecord, Layer};
-use super::settings::{Engine, Provider};
+use super::settings::{Engine, Handling, Provider};
 use super::telling::{self, Story};
 use super::verdict;
 use super::view::{CallView, Direction, LegRole, LegView, Mode, SipPart, Status};
@@ -25,13 +25,14 @@ pub(super) struct Arrival<'a> {
     pub(super) provider: Arc<Provider>,
     pub(super) engine: Arc<Engine>,
     pub(super) mode: Mode,
+    pub(super) handling: Arc<Handling>,
     pub(super) webhook_url: Option<String>,
 }
 
 impl Call {
     /// An admitted INVITE. It rings from here on.
     pub(super) fn arrive(hands: &mut Hands<'_>, arrival: Arrival<'_>) -> Self {
-        let Arrival { id, dialog, request, flow, provider, engine, mode, webhook_url } = arrival;
+        let Arrival { id, dialog, request, flow, provider, engine, mode, handling, webhook_url } = arrival;
         let record = CallRecord {
             tenant: provider.tenant.clone(),
             view: view(hands, id, request, flow, &provider, &engine, mode),
@@ -41,7 +42,8 @@ impl Call {
         };
         let story = Story::begin(record, webhook_url, hands.now, hands.outputs);
         let give_up = hands.now + engine.connect_timeout + engine.accept_timeout;
-        let mut call = Self::new(story, provider, engine, State::Ringing { give_up }, Some(dialog), hands);
+        let mut call =
+            Self::new(story, provider, engine, handling, State::Ringing { give_up }, Some(dialog), hands);
         call.headers = shown_headers(request, &call.provider.trunk.pass_headers);
         call.offer = request.session_description().ok().flatten();
         call.milestone(hands, Layer::Signalling, "invite received", Some(format!("from {}", flow.peer)));
@@ -70,7 +72,11 @@ impl Call {
                 }
                 self.leg.negotiator = Some(negotiator);
                 self.ring(hands);
-                self.dial(hands);
+                if self.begins_with_human() {
+                    self.link = Link::Gone;
+                } else {
+                    self.dial(hands);
+                }
                 self.answer_when_ready(hands);
             }
             // It ended while the worker opened the port; `Close` is on its way.
@@ -101,7 +107,12 @@ impl Call {
 
     /// 200 as soon as both the engine and the port are there.
     pub(super) fn answer_when_ready(&mut self, hands: &mut Hands<'_>) {
-        let (State::Ringing { .. }, Link::Willing) = (&self.state, &self.link) else { return };
+        let is_ready = match self.link {
+            Link::Willing => true,
+            Link::Gone => self.has_humans(),
+            Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Speaking => false,
+        };
+        let (State::Ringing { .. }, true) = (&self.state, is_ready) else { return };
         let (Some(dialog), Some(negotiator)) = (self.leg.dialog, self.leg.negotiator.as_mut()) else {
             return;
         };
@@ -198,6 +209,9 @@ impl Call {
 
     /// There is no engine for a call that nobody has answered yet.
     pub(super) fn engine_unavailable(&mut self, hands: &mut Hands<'_>, failure: &EngineFailure) {
+        if self.handling.human_for_engine && self.has_humans() && self.is_ready_for_human() {
+            return self.human_for_engine(hands);
+        }
         let raw = telling::raw_code("engine.unavailable", &failure.to_string());
         let farewell = match self.story.view().direction {
             Direction::Inbound => {

@@ -8,6 +8,8 @@
 //!
 //! A switch is told once, by `transferred` with `edge.mode`, when the new owner has the caller.
 
+use std::collections::VecDeque;
+
 use super::command::{CommandError, OnFailure, SwitchMode, TransferStyle};
 use super::engine::EngineEvent;
 use super::event::{Asker, EndReason, EventKind, ModeChange};
@@ -15,7 +17,7 @@ use super::ids::LegId;
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::record::Layer;
 use super::telling;
-use super::transfer::{GiveUp, Order};
+use super::transfer::{Destination, GiveUp, Order};
 use super::view::{Mode, Status};
 use super::voice::{Route, VoiceOrder};
 use super::waiting;
@@ -53,7 +55,7 @@ impl Call {
         &mut self,
         hands: &mut Hands<'_>,
         mode: Mode,
-        to: Option<super::transfer::Destination>,
+        to: Option<Destination>,
         reason: Option<String>,
         by: Asker,
     ) -> Result<(), CommandError> {
@@ -82,12 +84,12 @@ impl Call {
                 }
             }
             (Mode::Assist | Mode::Routing, None) => {
-                let groups = self.humans(hands, to)?;
+                let groups = self.wanted_humans(hands, to)?;
                 let order = Order {
                     style: TransferStyle::Bridge,
                     give_up: GiveUp::Back,
                     reason: Some(reason),
-                    announce: None,
+                    announce: self.handling.briefing.clone(),
                     re: None,
                     by,
                     mode,
@@ -159,7 +161,8 @@ impl Call {
         let waits = asked || held;
         if waits != self.waits {
             self.waits = waits;
-            let audio = waits.then(waiting::ringback);
+            let own = || self.handling.waiting.clone().unwrap_or_else(waiting::ringback);
+            let audio = waits.then(own);
             hands.outputs.voice(self.id, VoiceOrder::Wait { leg: self.leg.id, audio });
         }
     }
@@ -206,18 +209,95 @@ impl Call {
         self.call_engine_back(hands);
     }
 
-    /// Whom to call where nobody was named: those of the workflow.
-    fn humans(
+    /// Whom to call: who was named, or those of the workflow.
+    fn wanted_humans(
         &self,
-        _hands: &mut Hands<'_>,
-        to: Option<super::transfer::Destination>,
-    ) -> Result<std::collections::VecDeque<Vec<super::transfer::Destination>>, CommandError> {
+        hands: &mut Hands<'_>,
+        to: Option<Destination>,
+    ) -> Result<VecDeque<Vec<Destination>>, CommandError> {
         if !self.provider.trunk.is_outbound() {
             return Err(CommandError::ProviderInboundOnly);
         }
-        match to {
-            Some(to) => Ok([vec![to]].into()),
-            None => Err(CommandError::ModeNoHuman),
+        let groups = match to {
+            Some(to) => [vec![to]].into(),
+            None => self.humans(hands),
+        };
+        if groups.is_empty() { Err(CommandError::ModeNoHuman) } else { Ok(groups) }
+    }
+
+    /// Whether somebody can be called when a human is wanted.
+    pub(super) fn has_humans(&self) -> bool {
+        !self.handling.humans.is_empty() && self.provider.trunk.is_outbound()
+    }
+
+    /// The caller is for a human from the beginning.
+    pub(super) fn begins_with_human(&self) -> bool {
+        self.story.view().mode == Mode::Routing && self.has_humans()
+    }
+
+    /// A human can be called for this caller now, or as soon as the call is answered.
+    pub(super) fn is_ready_for_human(&self) -> bool {
+        self.leg.negotiator.is_some() && matches!(self.state, State::Ringing { .. })
+    }
+
+    /// There is no engine for a call that rings: it is answered for a human.
+    pub(super) fn human_for_engine(&mut self, hands: &mut Hands<'_>) {
+        self.dismiss_engine(hands);
+        self.link = Link::Gone;
+        self.milestone(hands, Layer::Control, "a human for the engine", None);
+        self.answer_when_ready(hands);
+    }
+
+    /// The call was answered: where it is for a human, one is called.
+    pub(super) fn call_first_human(&mut self, hands: &mut Hands<'_>) {
+        let mode = self.story.view().mode;
+        let (give_up, wanted, reason) = match (mode, &self.link) {
+            (Mode::Routing, _) => (GiveUp::Back, Mode::Routing, "routing"),
+            (Mode::Assist, _) => (GiveUp::Back, Mode::Assist, "assist"),
+            (Mode::AiOnly | Mode::AiFirst, Link::Gone) => {
+                (GiveUp::PlanB, Mode::Routing, "engine_unavailable")
+            }
+            (
+                Mode::AiOnly | Mode::AiFirst,
+                Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking,
+            ) => return,
+        };
+        if self.has_humans() {
+            self.escalate(hands, give_up, wanted, reason, Asker::Rule);
+        }
+    }
+
+    /// A human is wanted, because of a rule.
+    pub(super) fn escalate(
+        &mut self,
+        hands: &mut Hands<'_>,
+        give_up: GiveUp,
+        mode: Mode,
+        reason: &str,
+        by: Asker,
+    ) {
+        let order = Order {
+            style: TransferStyle::Bridge,
+            give_up,
+            reason: Some(reason.to_owned()),
+            announce: self.handling.briefing.clone(),
+            re: None,
+            by,
+            mode,
+        };
+        let groups = self.humans(hands);
+        self.begin_transfer(hands, order, groups);
+    }
+
+    /// A key of the caller may call a human.
+    pub(super) fn key_pressed(&mut self, hands: &mut Hands<'_>, leg: LegId, digit: media::Digit) {
+        let is_caller = leg == self.leg.id && self.joined().next().is_none();
+        if is_caller
+            && self.handling.human_key == Some(digit)
+            && self.has_humans()
+            && self.may_transfer().is_ok()
+        {
+            self.escalate(hands, GiveUp::Back, Mode::Routing, "key_pressed", Asker::Dtmf);
         }
     }
 }

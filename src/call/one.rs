@@ -25,7 +25,7 @@ use super::leg::Leg;
 use super::outputs::Outputs;
 use super::party::Party;
 use super::record::Layer;
-use super::settings::{Engine, Provider, Settings};
+use super::settings::{Engine, Handling, Provider, Settings};
 use super::telling::{self, Story};
 use super::transfer::Transfer;
 use super::verdict;
@@ -102,6 +102,7 @@ pub(super) struct Call {
     pub(super) id: CallId,
     pub(super) provider: Arc<Provider>,
     pub(super) engine: Arc<Engine>,
+    pub(super) handling: Arc<Handling>,
     pub(super) story: Story,
     pub(super) state: State,
     pub(super) link: Link,
@@ -133,6 +134,7 @@ impl Call {
         story: Story,
         provider: Arc<Provider>,
         engine: Arc<Engine>,
+        handling: Arc<Handling>,
         state: State,
         dialog: Option<sip::DialogId>,
         hands: &mut Hands<'_>,
@@ -145,6 +147,7 @@ impl Call {
         Self {
             id,
             engine,
+            handling,
             story,
             state,
             link: Link::Idle,
@@ -249,7 +252,10 @@ impl Call {
             VoiceFact::EngineConnected => self.engine_connected(hands),
             VoiceFact::EngineGone(failure) => self.engine_gone(hands, failure),
             VoiceFact::Engine(command) => self.engine_ordered(hands, command),
-            VoiceFact::Dtmf { .. } => self.milestone(hands, Layer::Media, "digit received", None),
+            VoiceFact::Dtmf { leg, digit, .. } => {
+                self.milestone(hands, Layer::Media, "digit received", None);
+                self.key_pressed(hands, leg, digit);
+            }
             VoiceFact::FirstPacket { from, .. } => {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }

@@ -10,7 +10,7 @@ use super::ids::{CallId, LegId};
 use super::leg::{Dialling, Invited, Outcome};
 use super::one::{Call, Farewell, Hands, State};
 use super::record::{CallRecord, Idempotency, Layer};
-use super::settings::{Engine, Provider};
+use super::settings::{Engine, Handling, Provider};
 use super::telling::{self, Story};
 use super::view::{CallView, Direction, LegRole, LegView, Mode, SipPart, Status};
 
@@ -23,6 +23,7 @@ pub(super) struct Placement {
     pub(super) provider: Arc<Provider>,
     pub(super) engine: Arc<Engine>,
     pub(super) mode: Mode,
+    pub(super) handling: Arc<Handling>,
     pub(super) call: Box<PlaceCall>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) webhook_url: Option<String>,
@@ -33,8 +34,17 @@ pub(super) struct Placement {
 impl Call {
     /// An order to call out.
     pub(super) fn place(hands: &mut Hands<'_>, placement: Placement) -> Self {
-        let Placement { id, provider, engine, mode, call: ordered, idempotency, webhook_url, targets } =
-            placement;
+        let Placement {
+            id,
+            provider,
+            engine,
+            mode,
+            handling,
+            call: ordered,
+            idempotency,
+            webhook_url,
+            targets,
+        } = placement;
         let from = ordered.from.or_else(|| provider.trunk.from.clone()).unwrap_or_else(|| "anonymous".into());
         let record = CallRecord {
             tenant: provider.tenant.clone(),
@@ -70,7 +80,7 @@ impl Call {
         };
         let story = Story::begin(record, webhook_url, hands.now, hands.outputs);
         let state = State::Opening { give_up: hands.now + OPEN };
-        let mut call = Self::new(story, provider, engine, state, None, hands);
+        let mut call = Self::new(story, provider, engine, handling, state, None, hands);
         let view = call.story.view();
         let dialling = Dialling::new(view.to.clone(), view.from.clone(), targets);
         call.leg.dialling = Some(Dialling { headers: ordered.headers.into_iter().collect(), ..dialling });

@@ -37,6 +37,8 @@ pub struct Settings {
     pub providers: BTreeMap<ProviderKey, Arc<Provider>>,
     /// Engines by name.
     pub engines: BTreeMap<EngineName, Arc<Engine>>,
+    /// How calls can be treated, by name.
+    pub workflows: BTreeMap<String, Arc<Workflow>>,
     /// What can be played, by name.
     pub announcements: BTreeMap<String, Arc<Announcement>>,
 }
@@ -92,6 +94,8 @@ pub struct Provider {
     pub default_engine: Option<EngineName>,
     /// For calls placed by REST that name no mode.
     pub default_mode: Mode,
+    /// For calls that nothing else is said of.
+    pub default_handling: Arc<Handling>,
 }
 
 /// What a provider is.
@@ -210,6 +214,61 @@ pub struct Route {
     pub engine: EngineName,
     /// How.
     pub mode: Mode,
+    /// And what else belongs to it.
+    pub handling: Arc<Handling>,
+}
+
+/// A way to treat calls, which routes and orders name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workflow {
+    /// Who takes the call.
+    pub engine: EngineName,
+    /// How it begins.
+    pub mode: Mode,
+    /// And what else belongs to it.
+    pub handling: Arc<Handling>,
+}
+
+/// What happens in a call beyond its engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Handling {
+    /// Who is called when a human is wanted and nobody is named: numbers or SIP URIs.
+    pub humans: Vec<String>,
+    /// All at once, or one after the other.
+    pub ring: RingGroup,
+    /// How long each rings.
+    pub human_rings: Option<Duration>,
+    /// What a human hears before the caller.
+    pub briefing: Option<Arc<Announcement>>,
+    /// What a caller hears who waits for a human; ringback where nothing is said.
+    pub waiting: Option<Arc<Announcement>>,
+    /// When the human hangs up; decided by the mode where nothing is said.
+    pub after_human: Option<AfterHuman>,
+    /// The key that calls a human.
+    pub human_key: Option<media::Digit>,
+    /// A human takes the place of an engine that is lost or cannot be had.
+    pub human_for_engine: bool,
+    /// What a call may come to; anything where it is empty.
+    pub dispositions: Vec<String>,
+}
+
+/// How several humans are called.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RingGroup {
+    /// One after the other.
+    #[default]
+    Sequential,
+    /// All at once; the first who answers.
+    Parallel,
+}
+
+/// When the human who had the caller hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterHuman {
+    /// The engine takes the caller back.
+    ReturnToAi,
+    /// The call is over.
+    HangUp,
 }
 
 /// A called number, or all that begin alike.

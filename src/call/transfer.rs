@@ -25,9 +25,10 @@ use super::event::{Asker, EndReason, EventKind};
 use super::ids::LegId;
 use super::inbound::reason_header;
 use super::number::{self, NotDialable};
-use super::one::{Call, Farewell, Hands, Link, State};
+use super::one::{Call, Farewell, Hands, State};
 use super::party::NotReached;
 use super::record::Layer;
+use super::settings::{AfterHuman, RingGroup};
 use super::telling;
 use super::view::{Direction, Mode, Status};
 use super::voice::Announcement;
@@ -68,6 +69,8 @@ pub(super) enum GiveUp {
     /// The engine has the caller as before.
     Back,
     HangUp,
+    /// What the engine's configuration says for the loss of it.
+    PlanB,
 }
 
 /// Somebody who may be called.
@@ -158,6 +161,18 @@ impl Call {
         };
         self.begin_transfer(hands, order, groups);
         Ok(())
+    }
+
+    /// Those of the workflow, in the groups in which they are called. Who may not be dialled is left out.
+    pub(super) fn humans(&self, hands: &mut Hands<'_>) -> VecDeque<Vec<Destination>> {
+        let humans = self.handling.humans.iter();
+        let humans: Vec<Destination> =
+            humans.filter_map(|human| self.destination_of(hands, human, "humans").ok()).collect();
+        match self.handling.ring {
+            RingGroup::Parallel if humans.is_empty() => VecDeque::new(),
+            RingGroup::Parallel => [humans].into(),
+            RingGroup::Sequential => humans.into_iter().map(|human| vec![human]).collect(),
+        }
     }
 
     /// Asked for by the engine; it hears of each step.
@@ -396,7 +411,7 @@ impl Call {
     fn bridge(&mut self, hands: &mut Hands<'_>) {
         let Some(transfer) = self.transfer.as_ref() else { return };
         let group = transfer.current.clone();
-        let rings = HUMAN_RINGS.min(self.provider.trunk.ring_timeout);
+        let rings = self.handling.human_rings.unwrap_or(HUMAN_RINGS).min(self.provider.trunk.ring_timeout);
         let legs: Vec<LegId> = group.iter().filter_map(|to| self.call_party(hands, &to.to, rings)).collect();
         let nobody = legs.is_empty();
         if let Some(transfer) = self.transfer.as_mut() {
@@ -453,7 +468,11 @@ impl Call {
         }
         self.join(leg);
         if first_human {
-            self.returns_to_engine = self.story.view().mode == Mode::AiFirst;
+            self.returns_to_engine = match self.handling.after_human {
+                Some(AfterHuman::ReturnToAi) => true,
+                Some(AfterHuman::HangUp) => false,
+                None => self.story.view().mode == Mode::AiFirst,
+            };
         }
         let reason = order.reason.unwrap_or_else(|| "transfer".to_owned());
         self.mode_changed(hands, order.mode, reason, order.by, raw);
@@ -498,12 +517,18 @@ impl Call {
         self.story.tell(hands.now, hands.outputs, EventKind::Error, failure.raw);
         match order.give_up {
             GiveUp::Back if self.joined().next().is_some() => {}
-            GiveUp::Back if matches!(self.link, Link::Gone) => self.call_engine_back(hands),
-            GiveUp::Back => {}
+            GiveUp::Back => {
+                if matches!(self.story.view().mode, Mode::Assist | Mode::Routing) {
+                    let reason = "no_human".to_owned();
+                    self.mode_changed(hands, Mode::AiFirst, reason, Asker::Rule, telling::nothing());
+                }
+                self.call_engine_back(hands);
+            }
             GiveUp::HangUp => {
                 let farewell = Farewell::hang_up("Transfer failed");
                 self.end(hands, EndReason::TransferFailed, telling::nothing(), farewell);
             }
+            GiveUp::PlanB => self.plan_b(hands),
         }
     }
 

@@ -19,6 +19,7 @@ mod providers;
 mod section;
 mod sip_tls;
 mod surroundings;
+mod workflows;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -249,12 +250,14 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let tenants = engines::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
     let announcements = announcement::all(&mut top, surroundings);
     let engines = engines::engines(top.named_sections("engines"), surroundings);
+    let workflows = workflows::workflows(top.named_sections("workflows"), surroundings, &engines);
     let providers = providers::providers(
         top.named_sections("providers"),
         surroundings,
         &tenants,
         &webhooks.secrets,
         &engines,
+        &workflows,
         &mut sip_tls,
     );
     if let Some(providers) = &providers {
@@ -282,6 +285,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         tenants: tenants.known,
         providers: providers?,
         engines: engines.known,
+        workflows: workflows::known(workflows),
         announcements,
     };
     Some(Config {

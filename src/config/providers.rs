@@ -13,15 +13,17 @@ use super::names::{Named, url};
 use super::section::Section;
 use super::sip_tls::{self, SipTls};
 use super::surroundings::Surroundings;
+use super::workflows;
 use crate::call::{
-    Destinations, Engine, EngineName, Mode, NumberPattern, Place, Provider, ProviderKey, ProviderKind, Route,
-    TargetName, Tenant, TenantId, Trunk, TrunkNames, TrunkTarget,
+    Destinations, Engine, EngineName, Handling, Mode, NumberPattern, Place, Provider, ProviderKey,
+    ProviderKind, Route, TargetName, Tenant, TenantId, Trunk, TrunkNames, TrunkTarget, Workflow,
 };
 use crate::spelling;
 use crate::webhook::Secrets;
 
-/// Modes that a call can begin in. The other two of the contract are not built yet.
+/// Modes of calls without a workflow: the other two need its humans.
 const MODES: [(&str, Mode); 2] = [("ai_only", Mode::AiOnly), ("ai_first", Mode::AiFirst)];
+
 /// How session timers are used.
 const SESSION_TIMERS: [(&str, sip::SessionTimerMode); 3] = [
     ("off", sip::SessionTimerMode::Off),
@@ -43,12 +45,13 @@ pub(super) fn providers(
     tenants: &Named<TenantId, Tenant>,
     secrets: &BTreeMap<TenantId, Secrets>,
     engines: &Named<EngineName, Arc<Engine>>,
+    workflows: &Named<String, Arc<Workflow>>,
     sip_tls: &mut SipTls,
 ) -> Option<BTreeMap<ProviderKey, Arc<Provider>>> {
     let mut complete = true;
     let mut providers = BTreeMap::new();
     for (name, section) in sections {
-        match provider(&name, section, surroundings, tenants, secrets, engines, sip_tls) {
+        match provider(&name, section, surroundings, tenants, secrets, engines, workflows, sip_tls) {
             Some(provider) => drop(providers.insert(provider.key.clone(), Arc::new(provider))),
             None => complete = false,
         }
@@ -63,6 +66,7 @@ fn provider(
     tenants: &Named<TenantId, Tenant>,
     secrets: &BTreeMap<TenantId, Secrets>,
     engines: &Named<EngineName, Arc<Engine>>,
+    workflows: &Named<String, Arc<Workflow>>,
     sip_tls: &mut SipTls,
 ) -> Option<Provider> {
     let kind = section.choice("kind", &[(ProviderKind::SipTrunk.as_str(), ProviderKind::SipTrunk)]);
@@ -83,8 +87,12 @@ fn provider(
         );
         section.object("webhook_url", Problem::Conflict(problem));
     }
+    let workflow = workflows::read(&mut section, workflows);
     let engine = engines.read(&mut section, "engine", "engine");
+    let engine = workflow.as_ref().map(|workflow| workflow.engine.as_str().to_owned()).or(engine);
     let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
+    let mode = workflow.as_ref().map_or(mode, |workflow| workflow.mode);
+    let handling = workflow.map(|workflow| workflow.handling.clone()).unwrap_or_default();
     let mut trunk = trunk(&mut section, surroundings);
     if let Some(trunk) = &trunk {
         let at_targets = trunk.targets.iter().map(|at| IpNet::from(at.target.address.ip().to_canonical()));
@@ -92,7 +100,7 @@ fn provider(
         let tls = sip_tls::trunk(name, &mut section, surroundings, networks, &names_of(trunk));
         sip_tls.trunks.push((name.into(), tls));
     }
-    let routes = routes(&mut section, engine.as_deref(), mode, engines);
+    let routes = routes(&mut section, engine.as_deref(), mode, &handling, engines, workflows);
     if let Some(trunk) = &mut trunk {
         trunk.destinations.home = crate::call::home(trunk.from.as_deref(), &routes);
     }
@@ -106,6 +114,7 @@ fn provider(
         routes,
         default_engine: engine.as_deref().map(EngineName::from),
         default_mode: mode,
+        default_handling: handling,
     })
 }
 
@@ -269,13 +278,16 @@ fn routes(
     section: &mut Section<'_>,
     engine: Option<&str>,
     mode: Mode,
+    handling: &Arc<Handling>,
     engines: &Named<EngineName, Arc<Engine>>,
+    workflows: &Named<String, Arc<Workflow>>,
 ) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     let sections = section.sections("routes");
     if sections.is_empty() {
+        let number = NumberPattern::Prefix(String::new());
         return engine
-            .map(|engine| Route { number: NumberPattern::Prefix(String::new()), engine: engine.into(), mode })
+            .map(|engine| Route { number, engine: engine.into(), mode, handling: handling.clone() })
             .into_iter()
             .collect();
     }
@@ -285,12 +297,19 @@ fn routes(
             "" => Ok(String::new()),
             text => route_number(text),
         });
+        let workflow = workflows::read(&mut section, workflows);
         let own_engine = engines.read(&mut section, "engine", "engine");
-        let engine = if section.is_there("engine") { own_engine.as_deref() } else { engine };
-        if engine.is_none() {
+        let engine = match &workflow {
+            Some(workflow) => Some(workflow.engine.as_str()),
+            None if section.is_there("engine") => own_engine.as_deref(),
+            None => engine,
+        };
+        if engine.is_none() && !section.is_there("workflow") {
             section.missing("engine", "\"receptionist\" # one of [engines.…]");
         }
         let mode = section.choice("mode", &MODES).unwrap_or(mode);
+        let mode = workflow.as_ref().map_or(mode, |workflow| workflow.mode);
+        let handling = workflow.as_ref().map_or(handling, |workflow| &workflow.handling).clone();
         let number = match (exact, prefix) {
             (Some(number), None) => Some(NumberPattern::Exact(number)),
             (None, Some(prefix)) => Some(NumberPattern::Prefix(prefix)),
@@ -317,7 +336,7 @@ fn routes(
         }
         section.finish();
         if let (Some(number), Some(engine)) = (number, engine) {
-            routes.push(Route { number, engine: engine.into(), mode });
+            routes.push(Route { number, engine: engine.into(), mode, handling });
         }
     }
     routes

@@ -264,6 +264,32 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
             "`codecs` in [providers.b] at line 16: `G729` is not a codec of this edge; write \"PCMU\" or \"PCMA\"",
         ),
         (
+            "[workflows.w]\nengine = \"bot\"\nmode = \"routing\"",
+            "`humans` in [workflows.w] at line 12: missing; write `humans = [\"+16505550100\"] # who is called`",
+        ),
+        (
+            "[workflows.w]\nengine = \"bot\"\nhuman_key = \"00\"\nhumans = [\"1\"]",
+            "`human_key` in [workflows.w] at line 14: `00` is not a key; write one of 0-9, *, #, A-D",
+        ),
+        (
+            "[workflows.w]\nengine = \"bot\"\nhuman_key = \"0\"",
+            "`human_key` in [workflows.w] at line 14: nobody can be called: write `humans` as well",
+        ),
+        (
+            "[workflows.desk]\nengine = \"bot\"\n[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\n\
+             peers = [\"10.0.0.1\"]\nworkflow = \"dsk\"",
+            "`workflow` in [providers.b] at line 18: there is no workflow `dsk`; did you mean `desk`?",
+        ),
+        (
+            "[workflows.desk]\nengine = \"bot\"\n[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\n\
+             peers = [\"10.0.0.1\"]\nworkflow = \"desk\"\nengine = \"bot\"",
+            "`engine` in [providers.b] at line 19: the workflow says it already; write one of the two",
+        ),
+        (
+            "[announcements]\nhello = \"no-such-file.wav\"",
+            "`announcements` at line 13: `no-such-file.wav` cannot be read: No such file or directory (os error 2)",
+        ),
+        (
             "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\nmode = \"assist\"",
             "`mode` in [providers.b] at line 16: `assist` is not known here; write \"ai_only\" or \"ai_first\"",
         ),
@@ -558,6 +584,7 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         ("## `[webhooks]`", "webhooks"),
         ("## `[tenants.NAME]`", "tenants.x"),
         ("## `[engines.NAME]`", "engines.x"),
+        ("## `[workflows.NAME]`", "workflows.x"),
         ("## `[providers.NAME]`", "providers.x"),
         ("## `[[providers.NAME.routes]]`", "[providers.trunk.routes]"),
     ] {

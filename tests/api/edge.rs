@@ -337,6 +337,11 @@ fn scripted(number: &str) -> Option<CommandError> {
         "909" => CommandError::StoreBehind,
         "910" => CommandError::Draining,
         "911" => CommandError::LimitRate { scope: "provider", retry_after: Duration::from_millis(1200) },
+        "917" => CommandError::WorkflowNotFound { name: "dsk".to_owned(), nearest: Some("desk".to_owned()) },
+        "918" => CommandError::DispositionUnknown {
+            disposition: "Sold".to_owned(),
+            allowed: "`sold`, `call back`".to_owned(),
+        },
         "913" => CommandError::TransferToItself,
         "914" => CommandError::ModeUnchanged,
         "915" => CommandError::ModeNoHuman,

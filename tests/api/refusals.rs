@@ -175,6 +175,8 @@ async fn what_the_calls_refuse_has_its_code() {
         (place("903"), (422, "provider.inbound_only", None)),
         (place("950"), (503, "provider.unreachable", None)),
         (place("904"), (422, "engine.not_found", Some("engine"))),
+        (place("917"), (422, "workflow.not_found", Some("workflow"))),
+        (place("918"), (422, "disposition.unknown", Some("disposition"))),
         (place("905"), (422, "engine.missing", Some("engine"))),
         (place("908"), (429, "limit.calls", None)),
         (place("909"), (503, "edge.store_behind", None)),

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use callingedge::call::{
     Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, Engine, EngineCommand,
-    EngineEvent, EventBody, EventKind, Exchange, FIRST_LEG, Fallback, Health, Idempotency, Mode,
-    NumberPattern, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, Route,
-    Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
+    EngineEvent, EventBody, EventKind, Exchange, FIRST_LEG, Fallback, Handling, Health, Idempotency, Mode,
+    NumberPattern, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, RingGroup,
+    Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
+    Workflow,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
@@ -293,6 +294,30 @@ pub(crate) fn settings() -> Settings {
         number: NumberPattern::Exact(number.into()),
         engine: engine.into(),
         mode: Mode::AiFirst,
+        handling: Arc::default(),
+    };
+    let humans = |mode: Mode, ring: RingGroup| {
+        let handling = Handling {
+            humans: vec!["+15550201".into(), "+15550202".into()],
+            ring,
+            human_rings: Some(Duration::from_secs(10)),
+            human_key: Some(media::Digit::try_from('0').unwrap()),
+            human_for_engine: true,
+            dispositions: vec!["sold".into(), "call back".into()],
+            ..Handling::default()
+        };
+        Arc::new(Workflow { engine: "native".into(), mode, handling: Arc::new(handling) })
+    };
+    let workflows = [
+        ("desk".to_owned(), humans(Mode::AiFirst, RingGroup::Sequential)),
+        ("group".to_owned(), humans(Mode::Routing, RingGroup::Parallel)),
+        ("assisted".to_owned(), humans(Mode::Assist, RingGroup::Sequential)),
+    ];
+    let by_workflow = |number: &str, workflow: &Workflow| Route {
+        number: NumberPattern::Exact(number.into()),
+        engine: workflow.engine.clone(),
+        mode: workflow.mode,
+        handling: workflow.handling.clone(),
     };
     let provider = Provider {
         key: "far".into(),
@@ -323,9 +348,16 @@ pub(crate) fn settings() -> Settings {
             probe_interval: None,
             pass_headers: vec!["P-Early".into()],
         },
-        routes: vec![route("+15550000", "native"), route("+15550001", "bot")],
+        routes: vec![
+            route("+15550000", "native"),
+            route("+15550001", "bot"),
+            by_workflow("+15550010", &workflows[0].1),
+            by_workflow("+15550020", &workflows[1].1),
+            by_workflow("+15550030", &workflows[2].1),
+        ],
         default_engine: Some("native".into()),
         default_mode: Mode::AiOnly,
+        default_handling: Arc::default(),
     };
     Settings {
         sip_host: "10.0.0.1".into(),
@@ -337,6 +369,7 @@ pub(crate) fn settings() -> Settings {
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
+        workflows: workflows.into(),
         announcements: [("briefing".to_owned(), announcement.clone())].into(),
         engines: engines.into_iter().map(|engine| (engine.name.clone(), engine)).collect(),
     }

@@ -18,3 +18,4 @@ mod running;
 mod stopping;
 mod targets;
 mod transfers;
+mod workflows;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use callingedge::call::{
     Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, Direction, EndReason, Engine,
-    EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, LegId, LegSummary,
-    Mode, NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber,
-    RequestId, Route, Settings, SwitchMode, Tenant, TransferCall, TransferStyle, TransferTarget, Trunk,
-    TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
+    EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, Handling, LegId,
+    LegSummary, Mode, NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record,
+    RecordNumber, RequestId, RingGroup, Route, Settings, SwitchMode, Tenant, TransferCall, TransferStyle,
+    TransferTarget, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -837,8 +837,20 @@ fn settings(seed: u64) -> Arc<Settings> {
         engine("native", Dialect::EdgeV1, Fallback::Announce(announcement)),
         engine("bot", Dialect::Twilio, Fallback::HangUp),
     ];
-    let route =
-        |number: NumberPattern, engine: &str| Route { number, engine: engine.into(), mode: Mode::AiFirst };
+    // One world in two has humans who stand in for engines.
+    let handling = Arc::new(Handling {
+        humans: vec!["+15550194".into(), "+15550195".into()],
+        ring: if seed.is_multiple_of(2) { RingGroup::Parallel } else { RingGroup::Sequential },
+        human_rings: Some(Duration::from_secs(5)),
+        human_for_engine: seed % 4 < 2,
+        ..Handling::default()
+    });
+    let route = |number: NumberPattern, engine: &str| Route {
+        number,
+        engine: engine.into(),
+        mode: Mode::AiFirst,
+        handling: handling.clone(),
+    };
     let provider = Provider {
         key: "far".into(),
         kind: ProviderKind::SipTrunk,
@@ -871,6 +883,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         routes: vec![route(NumberPattern::Prefix(String::new()), "native")],
         default_engine: Some("native".into()),
         default_mode: Mode::AiOnly,
+        default_handling: Arc::default(),
     };
     Arc::new(Settings {
         sip_host: "10.0.0.1".into(),
@@ -882,6 +895,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
+        workflows: BTreeMap::new(),
         announcements: BTreeMap::new(),
         engines: engines.into_iter().map(|engine| (engine.name.clone(), engine)).collect(),
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Exchange, KnownKey};
+use super::{Ended, Exchange, KnownKey};
 use crate::call::admission::{self, Full};
 use crate::call::command::{Answer, CommandError, PlaceCall, SwitchMode, TransferCall, WrapUp};
 use crate::call::ids::{CallId, ProviderKey, TenantId};
@@ -13,6 +13,7 @@ use crate::call::outbound::Placement;
 use crate::call::output::Output;
 use crate::call::record::{CallRecord, Idempotency, Record};
 use crate::call::settings::Provider;
+use crate::call::view::Mode;
 
 /// How long an `Idempotency-Key` is honoured (CONTRACT §1).
 const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
@@ -47,7 +48,18 @@ impl Exchange {
         if provider.trunk.targets.is_empty() {
             return Err(CommandError::ProviderUnreachable { why: provider.trunk.names.missing.join("; ") });
         }
-        let engine = admission::engine_of(&self.settings, &provider, call.engine.as_deref())?;
+        let workflow = match call.workflow.as_deref() {
+            Some(name) => Some(admission::workflow(&self.settings, name)?),
+            None => None,
+        };
+        let asked = call.engine.as_deref().or(workflow.map(|workflow| workflow.engine.as_str()));
+        let engine = admission::engine_of(&self.settings, &provider, asked)?;
+        let handling = workflow.map_or(&provider.default_handling, |workflow| &workflow.handling).clone();
+        let usual = workflow.map_or(provider.default_mode, |workflow| workflow.mode);
+        let mode = call.mode.unwrap_or(usual);
+        if matches!(mode, Mode::Assist | Mode::Routing) && handling.humans.is_empty() {
+            return Err(CommandError::ModeNoHuman);
+        }
         number::destination(&call.to, &provider.trunk).map_err(|error| {
             self.tally.forbidden += u64::from(error.is_forbidden());
             error.at("to")
@@ -61,13 +73,13 @@ impl Exchange {
         })?;
         self.tally.placed += 1;
         let id = CallId::new(self.outputs.wall().at(now), &mut self.chance);
-        let mode = call.mode.unwrap_or(provider.default_mode);
         let webhook_url = self.receiver(call.webhook_url.clone(), &provider);
         let targets = match self.ways.get(&provider.key) {
             Some(ways) => ways.order(now, &mut self.chance).into(),
             None => provider.trunk.targets.iter().map(|at| at.target).collect(),
         };
-        let placement = Placement { id, provider, engine, mode, call, idempotency, webhook_url, targets };
+        let placement =
+            Placement { id, provider, engine, mode, handling, call, idempotency, webhook_url, targets };
         let placed = Call::place(&mut self.hands(now), placement);
         let record = placed.story.record();
         self.calls.insert(id, placed);
@@ -126,7 +138,8 @@ impl Exchange {
         wrap_up: WrapUp,
     ) -> Result<Answer, CommandError> {
         let WrapUp { call_id, disposition, notes } = wrap_up;
-        if let Some((_, record)) = self.ended.get_mut(&call_id)
+        self.check_disposition(tenant, provider, call_id, &disposition)?;
+        if let Some(Ended { record, .. }) = self.ended.get_mut(&call_id)
             && record.tenant == *tenant
             && record.view.provider == *provider
         {
@@ -140,6 +153,29 @@ impl Exchange {
         let id = self.call_of(tenant, Some(provider), call_id)?;
         let view = self.with_call(now, id, |call, hands| call.wrap_up(hands, disposition, notes));
         view.map(|view| Answer::WrappedUp(Box::new(view))).ok_or(CommandError::CallNotFound)
+    }
+
+    /// A disposition that the call's workflow does not know is refused with those that it knows.
+    fn check_disposition(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderKey,
+        id: CallId,
+        disposition: &str,
+    ) -> Result<(), CommandError> {
+        let theirs = |record: &CallRecord| record.tenant == *tenant && record.view.provider == *provider;
+        let running = self.calls.get(&id).filter(|call| theirs(call.story.kept()));
+        let ended = self.ended.get(&id).filter(|ended| theirs(&ended.record));
+        let handling = running.map(|call| &call.handling).or(ended.map(|ended| &ended.handling));
+        let Some(allowed) = handling.map(|handling| &handling.dispositions) else { return Ok(()) };
+        if allowed.is_empty() || allowed.iter().any(|allowed| allowed == disposition) {
+            return Ok(());
+        }
+        let allowed: Vec<String> = allowed.iter().map(|allowed| format!("`{allowed}`")).collect();
+        Err(CommandError::DispositionUnknown {
+            disposition: disposition.to_owned(),
+            allowed: allowed.join(", "),
+        })
     }
 
     /// The live call, if it is this tenant's and this provider's.
@@ -161,7 +197,7 @@ impl Exchange {
             return Ok(id);
         }
         match self.ended.get(&id) {
-            Some((_, record)) if is_theirs(record) => Err(CommandError::CallAlreadyEnded),
+            Some(ended) if is_theirs(&ended.record) => Err(CommandError::CallAlreadyEnded),
             Some(_) | None => Err(CommandError::CallNotFound),
         }
     }

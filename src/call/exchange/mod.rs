@@ -31,7 +31,7 @@ use crate::call::output::Output;
 use crate::call::outputs::Outputs;
 use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
 use crate::call::registration::Registration;
-use crate::call::settings::{Provider, Settings, UnknownSources};
+use crate::call::settings::{Handling, Provider, Settings, UnknownSources};
 use crate::call::telling;
 use crate::call::voice::VoiceFact;
 use crate::call::ways::Ways;
@@ -90,11 +90,18 @@ pub struct Exchange {
     registrations: BTreeMap<ProviderKey, Registration>,
     /// Where each last asked.
     registrars: BTreeMap<ProviderKey, sip::Target>,
-    ended: BTreeMap<CallId, (Instant, CallRecord)>,
+    ended: BTreeMap<CallId, Ended>,
     keys: HashMap<(TenantId, String), KnownKey>,
     key_expiries: BTreeSet<(Instant, TenantId, String)>,
     draining: Option<Drain>,
     tally: Tally,
+}
+
+/// A call that is over and may still be wrapped up.
+struct Ended {
+    until: Instant,
+    record: CallRecord,
+    handling: Arc<Handling>,
 }
 
 struct KnownKey {
@@ -274,7 +281,7 @@ impl Exchange {
             Some(Drain::Waiting { give_up: at } | Drain::Ending { until: at }) => Some(at),
             Some(Drain::Told) | None => None,
         };
-        let ended = self.ended.values().next().map(|(until, _)| *until);
+        let ended = self.ended.values().next().map(|ended| ended.until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
         [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys]
             .into_iter()
@@ -510,6 +517,7 @@ impl Exchange {
             provider: destination.provider,
             engine: destination.engine,
             mode: destination.mode,
+            handling: destination.handling,
             webhook_url,
         };
         let call = Call::arrive(&mut self.hands(now), arrival);
@@ -655,14 +663,16 @@ impl Exchange {
         }
         self.census.release(&call.provider);
         self.outputs.push(Output::Forget(id));
-        self.ended.insert(id, (now + WRAP_UP, call.story.into_record()));
+        let handling = call.handling.clone();
+        let ended = Ended { until: now + WRAP_UP, record: call.story.into_record(), handling };
+        self.ended.insert(id, ended);
         if self.ended.len() > WRAP_UP_MAX {
             self.ended.pop_first();
         }
     }
 
     fn expire(&mut self, now: Instant) {
-        while self.ended.first_key_value().is_some_and(|(_, (until, _))| *until <= now) {
+        while self.ended.first_key_value().is_some_and(|(_, ended)| ended.until <= now) {
             self.ended.pop_first();
         }
         while let Some((at, tenant, key)) = self.key_expiries.first().filter(|(at, ..)| *at <= now).cloned() {

@@ -1,0 +1,121 @@
+//! `[workflows.…]`: who takes calls, and which humans stand behind them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::announcement;
+use super::mistake::Problem;
+use super::names::Named;
+use super::section::Section;
+use super::surroundings::Surroundings;
+use crate::call::{AfterHuman, Engine, EngineName, Handling, Mode, RingGroup, Workflow};
+use crate::spelling;
+
+/// Who owns the conversation.
+const MODES: [(&str, Mode); 4] = [
+    ("ai_only", Mode::AiOnly),
+    ("ai_first", Mode::AiFirst),
+    ("assist", Mode::Assist),
+    ("routing", Mode::Routing),
+];
+const RINGS: [(&str, RingGroup); 2] =
+    [("sequential", RingGroup::Sequential), ("parallel", RingGroup::Parallel)];
+const AFTER: [(&str, AfterHuman); 2] =
+    [("return_to_ai", AfterHuman::ReturnToAi), ("hang_up", AfterHuman::HangUp)];
+
+/// Humans of one workflow.
+const HUMANS: usize = 16;
+
+pub(super) fn workflows(
+    sections: Vec<(String, Section<'_>)>,
+    surroundings: &Surroundings,
+    engines: &Named<EngineName, Arc<Engine>>,
+) -> Named<String, Arc<Workflow>> {
+    let mut workflows = Named::new();
+    for (name, section) in sections {
+        let workflow = workflow(section, surroundings, engines);
+        workflows.insert(name.clone(), workflow.map(|workflow| (name, Arc::new(workflow))));
+    }
+    workflows
+}
+
+fn workflow(
+    mut section: Section<'_>,
+    surroundings: &Surroundings,
+    engines: &Named<EngineName, Arc<Engine>>,
+) -> Option<Workflow> {
+    let engine = engines.read(&mut section, "engine", "engine");
+    if engine.is_none() {
+        section.missing("engine", "\"receptionist\" # one of [engines.…]");
+    }
+    let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
+    let humans = section.list("humans", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?));
+    let humans = humans.unwrap_or_default();
+    if humans.len() > HUMANS {
+        let problem = format!("names {} humans; write at most {HUMANS}", humans.len());
+        section.object("humans", Problem::Conflict(problem));
+    }
+    let audio = |path: &str| announcement::load(path, surroundings);
+    let handling = Handling {
+        ring: section.choice("ring", &RINGS).unwrap_or_default(),
+        human_rings: section.seconds("human_ring_sec", 1..=600),
+        briefing: section.parsed("briefing", audio),
+        waiting: section.parsed("waiting", audio),
+        after_human: section.choice("after_human", &AFTER),
+        human_key: section.parsed("human_key", key),
+        human_for_engine: section.flag("human_for_engine").unwrap_or(mode == Mode::AiFirst),
+        dispositions: section.list("dispositions", disposition).unwrap_or_default(),
+        humans,
+    };
+    if handling.humans.is_empty() {
+        let needs = [
+            ("human_key", handling.human_key.is_some()),
+            ("briefing", handling.briefing.is_some()),
+            ("waiting", handling.waiting.is_some()),
+            ("after_human", handling.after_human.is_some()),
+        ];
+        for (key, _) in needs.into_iter().filter(|(_, written)| *written) {
+            section.object(key, Problem::Conflict("nobody can be called: write `humans` as well".to_owned()));
+        }
+        if matches!(mode, Mode::Assist | Mode::Routing) && !section.is_there("humans") {
+            section.missing("humans", "[\"+16505550100\"] # who is called");
+        }
+    }
+    section.finish();
+    Some(Workflow { engine: engine?.as_str().into(), mode, handling: Arc::new(handling) })
+}
+
+fn key(text: &str) -> Result<media::Digit, String> {
+    let mut keys = text.chars();
+    match (keys.next().map(media::Digit::try_from), keys.next()) {
+        (Some(Ok(digit)), None) => Ok(digit),
+        (Some(Ok(_) | Err(_)) | None, _) => Err("is not a key; write one of 0-9, *, #, A-D".to_owned()),
+    }
+}
+
+fn disposition(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 128 || text.contains(char::is_control) {
+        return Err("is not a disposition; write 1 to 128 characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// What `workflow` names in a section, if anything.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    workflows: &Named<String, Arc<Workflow>>,
+) -> Option<Arc<Workflow>> {
+    let name = workflows.read(section, "workflow", "workflow")?;
+    for key in ["engine", "mode"] {
+        if section.is_there(key) {
+            let problem = "the workflow says it already; write one of the two".to_owned();
+            section.object(key, Problem::Conflict(problem));
+        }
+    }
+    workflows.known.get(&name).cloned()
+}
+
+/// The workflows as calls find them.
+pub(super) fn known(workflows: Named<String, Arc<Workflow>>) -> BTreeMap<String, Arc<Workflow>> {
+    workflows.known
+}
