@@ -156,7 +156,12 @@ fn two_joined_legs_hear_each_other_bit_by_bit_and_the_engine_hears_both_on_its_t
     let mut call = Call::answered();
     call.add_human();
     let both = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
-    call.route(VoiceRoute { engine_to: Some(HUMAN), engine_hears: vec![FIRST_LEG, HUMAN], hears: both });
+    call.route(VoiceRoute {
+        engine_to: Some(HUMAN),
+        engine_hears: vec![FIRST_LEG, HUMAN],
+        hears: both,
+        muted: Vec::new(),
+    });
 
     let (mut to_caller, mut to_human) = (Vec::new(), Vec::new());
     for number in 0..50_u16 {
@@ -187,7 +192,12 @@ fn what_the_engine_whispers_is_heard_by_the_human_alone_and_with_the_caller() {
     let mut call = Call::answered();
     call.add_human();
     let both = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
-    call.route(VoiceRoute { engine_to: Some(HUMAN), engine_hears: vec![FIRST_LEG, HUMAN], hears: both });
+    call.route(VoiceRoute {
+        engine_to: Some(HUMAN),
+        engine_hears: vec![FIRST_LEG, HUMAN],
+        hears: both,
+        muted: Vec::new(),
+    });
     for number in 0..2 {
         call.hear_on(FIRST_LEG, number, 0xA0);
         call.hear_on(HUMAN, number, 0xFF);
@@ -207,7 +217,7 @@ fn a_key_of_one_leg_is_pressed_on_the_other() {
     let mut call = Call::answered();
     call.add_human();
     let hears = vec![(HUMAN, FIRST_LEG)];
-    call.route(VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears });
+    call.route(VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears, muted: Vec::new() });
 
     for (number, end) in [(1, false), (2, true), (3, true)] {
         call.press(FIRST_LEG, number, 5, end);
@@ -226,7 +236,12 @@ fn audio_for_a_leg_that_the_engine_no_longer_speaks_to_is_thrown_away_and_its_ma
     call.say_audio(1, &[7; 1_600]);
     call.say(&json!({ "type": "mark", "name": "greeting" }));
 
-    call.route(VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears: Vec::new() });
+    call.route(VoiceRoute {
+        engine_to: None,
+        engine_hears: Vec::new(),
+        hears: Vec::new(),
+        muted: Vec::new(),
+    });
 
     let mark = call.texts().into_iter().find(|message| message["type"] == "mark").unwrap();
     assert_eq!(mark["result"], "cleared");

@@ -14,8 +14,8 @@ use super::path::{CallInPath, Segment};
 use super::problem::{Code, Problem};
 use super::{check, providers};
 use crate::call::{
-    Answer, CallId, CallView, Command, Idempotency, Mode, PlaceCall, ProviderKey, Status, SwitchMode,
-    TransferCall, WrapUp,
+    Answer, CallId, CallView, Command, Control, Idempotency, Mode, PlaceCall, ProviderKey, Status,
+    SwitchMode, TransferCall, Voice, WrapUp,
 };
 use crate::crypto;
 
@@ -54,6 +54,35 @@ pub(crate) struct SendDigits {
     /// `0`–`9`, `*`, `#`, `A`–`D`, 1 to 64 of them.
     #[schema(example = "1234#", pattern = "^[0-9*#A-D]{1,64}$")]
     digits: String,
+}
+
+/// What to play.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Play {
+    /// One of `[announcements]` of the configuration.
+    #[schema(example = "please_wait")]
+    announcement: String,
+}
+
+/// Whom to mute.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mute {
+    /// The caller when not given.
+    #[serde(default = "caller")]
+    who: Voice,
+    /// False to let them be heard again; true when not given.
+    #[serde(default = "yes")]
+    muted: bool,
+}
+
+fn caller() -> Voice {
+    Voice::Caller
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Places an outbound call. Only `to` is required.
@@ -181,6 +210,78 @@ pub(crate) async fn switch_mode(
     check::switch_mode(&switch)?;
     let tenant = bearer.tenant.clone();
     accepted(&api, call, Command::SwitchMode { tenant, call, switch: Box::new(switch) }).await
+}
+
+/// Puts the caller on hold: nobody hears them, and they hear music or ringback.
+#[utoipa::path(post, path = "/api/calls/{call_id}/hold", tag = "calls", operation_id = "holdCall",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    responses((status = 202, description = "It is on hold.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict)))]
+pub(crate) async fn hold(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    control(&api, &bearer, call, Control::Hold).await
+}
+
+/// Ends the hold.
+#[utoipa::path(post, path = "/api/calls/{call_id}/resume", tag = "calls", operation_id = "resumeCall",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    responses((status = 202, description = "It goes on.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict)))]
+pub(crate) async fn resume(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    control(&api, &bearer, call, Control::Resume).await
+}
+
+/// Plays an announcement of the configuration to the caller. What the engine had ready is thrown away, and what it says
+/// meanwhile is refused.
+#[utoipa::path(post, path = "/api/calls/{call_id}/play", tag = "calls", operation_id = "playToCall",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    request_body(content = Play),
+    responses((status = 202, description = "It is being played.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict),
+        (status = 422, response = BadBody)))]
+pub(crate) async fn play(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+    Json { value: Play { announcement }, .. }: Json<Play>,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    control(&api, &bearer, call, Control::Play { announcement }).await
+}
+
+/// Lets nobody hear one of those in the call, or everyone again.
+#[utoipa::path(post, path = "/api/calls/{call_id}/mute", tag = "calls", operation_id = "muteInCall",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    request_body(content = Mute),
+    responses((status = 202, description = "It is so.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict),
+        (status = 422, response = BadBody)))]
+pub(crate) async fn mute(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+    Json { value: Mute { who, muted }, .. }: Json<Mute>,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    control(&api, &bearer, call, Control::Mute { who, muted }).await
+}
+
+async fn control(
+    api: &Api,
+    bearer: &Allowed<WriteCalls>,
+    call: CallId,
+    control: Control,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    accepted(api, call, Command::Control { tenant: bearer.tenant.clone(), call, control }).await
 }
 
 /// Sends digits to the far end of a running call.

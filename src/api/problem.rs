@@ -90,6 +90,10 @@ codes! {
         "Nothing can be done with it any more; read it with GET.";
     CallNotAnswered, "call.not_answered", CONFLICT, "The call has not been answered",
         "Wait for the `answered` event.";
+    CallHeld, "call.held", CONFLICT, "The call is on hold already",
+        "Nothing is to be done.";
+    CallNotHeld, "call.not_held", CONFLICT, "The call is not on hold",
+        "Nothing is to be done.";
     CallUnsupported, "call.unsupported", UNPROCESSABLE_ENTITY, "The call cannot be placed like this",
         "Leave out or change the field named in `field`.";
     ProviderNotFound, "provider.not_found", NOT_FOUND, "No such provider",
@@ -253,6 +257,8 @@ impl From<CommandError> for Problem {
             CommandError::CallNotFound => Self::new(Code::CallNotFound, detail),
             CommandError::CallAlreadyEnded => Self::new(Code::CallAlreadyEnded, detail),
             CommandError::CallNotAnswered => Self::new(Code::CallNotAnswered, detail),
+            CommandError::CallHeld => Self::new(Code::CallHeld, detail),
+            CommandError::CallNotHeld => Self::new(Code::CallNotHeld, detail),
             CommandError::ProviderNotFound => Self::new(Code::ProviderNotFound, detail),
             CommandError::ProviderInboundOnly => Self::new(Code::ProviderInboundOnly, detail),
             CommandError::ProviderUnreachable { why: _ } => {
@@ -354,6 +360,8 @@ mod tests {
             CommandError::CallNotFound,
             CommandError::CallAlreadyEnded,
             CommandError::CallNotAnswered,
+            CommandError::CallHeld,
+            CommandError::CallNotHeld,
             CommandError::ProviderNotFound,
             CommandError::ProviderInboundOnly,
             CommandError::ProviderUnreachable { why: "sip.example.com has no address".to_owned() },

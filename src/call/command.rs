@@ -53,6 +53,15 @@ pub enum Command {
         /// The body.
         switch: Box<SwitchMode>,
     },
+    /// `POST /api/calls/{call_id}/hold`, `/resume`, `/play`, `/mute`.
+    Control {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The call.
+        call: CallId,
+        /// What.
+        control: Control,
+    },
     /// `POST /api/calls/{call_id}/dtmf`.
     SendDtmf {
         /// Whose token it was.
@@ -249,6 +258,50 @@ pub enum OnFailure {
     HangUp,
 }
 
+/// What is done with a running call from outside its engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// The caller waits.
+    Hold,
+    /// Not any more.
+    Resume,
+    /// Play an announcement to the caller in place of what the engine says.
+    Play {
+        /// One of the configuration.
+        announcement: String,
+    },
+    /// Nobody hears one of them any more, or everyone again.
+    Mute {
+        /// Whom.
+        who: Voice,
+        /// Whether.
+        muted: bool,
+    },
+}
+
+/// Whose voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Voice {
+    /// The far end of the call.
+    Caller,
+    /// The engine.
+    Engine,
+    /// Who was called into the call.
+    Human,
+}
+
+impl Voice {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Engine => "engine",
+            Self::Human => "human",
+        }
+    }
+}
+
 /// The body of `POST /api/calls/{call_id}/mode`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -303,6 +356,12 @@ pub enum CommandError {
     /// Too early.
     #[error("the call has not been answered yet")]
     CallNotAnswered,
+    /// It waits already.
+    #[error("the call is on hold already")]
+    CallHeld,
+    /// It does not wait.
+    #[error("the call is not on hold")]
+    CallNotHeld,
     /// Not the token's provider.
     #[error("there is no such provider")]
     ProviderNotFound,
@@ -426,6 +485,8 @@ impl CommandError {
             Self::CallNotFound => "call.not_found",
             Self::CallAlreadyEnded => "call.already_ended",
             Self::CallNotAnswered => "call.not_answered",
+            Self::CallHeld => "call.held",
+            Self::CallNotHeld => "call.not_held",
             Self::ProviderNotFound => "provider.not_found",
             Self::ProviderInboundOnly => "provider.inbound_only",
             Self::ProviderUnreachable { .. } => "provider.unreachable",

@@ -12,7 +12,7 @@ use super::record::Layer;
 use super::settings::Fallback;
 use super::telling;
 use super::transfer::GiveUp;
-use super::view::{CallView, Mode, Status};
+use super::view::{CallView, Mode};
 use super::voice::VoiceOrder;
 
 /// How long the last words of an engine that hung up may take.
@@ -41,9 +41,9 @@ impl Call {
 
     /// Offer and answer agree: the worker may send and receive.
     pub(super) fn negotiated(&mut self, hands: &mut Hands<'_>, negotiated: media::Negotiated) {
-        let codec = negotiated.codec.name();
+        let (id, codec) = (self.leg.id, negotiated.codec.name());
         self.story.change(hands.outputs, |view| {
-            if let Some(leg) = view.legs.first_mut() {
+            if let Some(leg) = view.legs.iter_mut().find(|known| known.leg == id.0) {
                 leg.codec = Some(codec.to_owned());
             }
         });
@@ -57,14 +57,15 @@ impl Call {
     }
 
     fn hold_changed(&mut self, hands: &mut Hands<'_>, held: bool) {
-        let (what, event, status) = if held {
-            ("held by the far end", EngineEvent::Held, Status::Held)
+        let (what, event) = if held {
+            ("held by the far end", EngineEvent::Held)
         } else {
-            ("resumed by the far end", EngineEvent::Resumed, Status::Answered)
+            ("resumed by the far end", EngineEvent::Resumed)
         };
         self.milestone(hands, Layer::Signalling, what, None);
         self.tell_engine(hands, event);
-        if self.story.is_answered() && self.transfer.is_none() {
+        if self.story.is_answered() {
+            let status = self.talking_status();
             self.story.change(hands.outputs, |view| view.status = status);
         }
     }

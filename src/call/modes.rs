@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::command::{CommandError, OnFailure, SwitchMode, TransferStyle};
+use super::command::{CommandError, Control, OnFailure, SwitchMode, TransferStyle, Voice};
 use super::engine::EngineEvent;
 use super::event::{Asker, EndReason, EventKind, ModeChange};
 use super::ids::LegId;
@@ -93,6 +93,7 @@ impl Call {
                     re: None,
                     by,
                     mode,
+                    referral: None,
                 };
                 self.begin_transfer(hands, order, groups);
             }
@@ -110,7 +111,7 @@ impl Call {
         raw: Box<serde_json::value::RawValue>,
     ) {
         let from = self.story.view().mode;
-        let status = if self.leg.held { Status::Held } else { Status::Answered };
+        let status = self.talking_status();
         self.story.change(hands.outputs, |view| {
             view.mode = to;
             view.status = status;
@@ -135,12 +136,18 @@ impl Call {
 
     fn wanted_route(&self) -> Route {
         let caller = self.leg.id;
+        if self.on_hold {
+            return Route { engine_to: None, engine_hears: Vec::new(), hears: Vec::new(), muted: Vec::new() };
+        }
+        let muted = self.muted_legs();
         let mut humans: Vec<LegId> = self.joined().collect();
         if humans.is_empty() {
-            return Route { engine_to: Some(caller), engine_hears: vec![caller], hears: Vec::new() };
+            let engine_to = Some(caller).filter(|_| !self.muted.contains(&Voice::Engine));
+            return Route { engine_to, engine_hears: vec![caller], hears: Vec::new(), muted };
         }
         let assists = self.story.view().mode == Mode::Assist;
-        let engine_to = humans.first().copied().filter(|_| assists);
+        let whispers = assists && !self.muted.contains(&Voice::Engine);
+        let engine_to = humans.first().copied().filter(|_| whispers);
         humans.insert(0, caller);
         let others = |listener: LegId| {
             humans
@@ -150,7 +157,7 @@ impl Call {
         };
         let hears = humans.iter().copied().flat_map(others).collect();
         let engine_hears = if assists { humans.clone() } else { Vec::new() };
-        Route { engine_to, engine_hears, hears }
+        Route { engine_to, engine_hears, hears, muted }
     }
 
     /// The caller hears ringback while somebody is called for them, and while the human holds.
@@ -158,12 +165,78 @@ impl Call {
         let held = self.parties.iter().any(|party| party.is_joined() && party.leg.held);
         let alone = matches!(self.link, Link::Gone);
         let asked = self.transfer.as_ref().is_some_and(|transfer| alone || !transfer.is_referring());
-        let waits = asked || held;
+        let waits = asked || held || self.on_hold;
         if waits != self.waits {
             self.waits = waits;
             let own = || self.handling.waiting.clone().unwrap_or_else(waiting::ringback);
             let audio = waits.then(own);
             hands.outputs.voice(self.id, VoiceOrder::Wait { leg: self.leg.id, audio });
+        }
+    }
+
+    fn muted_legs(&self) -> Vec<LegId> {
+        let humans = self.joined().filter(|_| self.muted.contains(&Voice::Human));
+        let caller = Some(self.leg.id).filter(|_| self.muted.contains(&Voice::Caller));
+        caller.into_iter().chain(humans).collect()
+    }
+
+    /// What the API wants of a running call.
+    pub(super) fn controlled(&mut self, hands: &mut Hands<'_>, control: Control) -> Result<(), CommandError> {
+        self.may_be_controlled()?;
+        match control {
+            Control::Hold => self.hold(hands, true),
+            Control::Resume => self.hold(hands, false),
+            Control::Play { announcement } => {
+                let audio = super::transfer::announcement(hands, &announcement)?;
+                self.milestone(hands, Layer::Media, "played", Some(announcement));
+                hands.outputs.voice(self.id, VoiceOrder::Announce { leg: self.leg.id, audio });
+                Ok(())
+            }
+            Control::Mute { who, muted } => {
+                self.muted.retain(|known| *known != who);
+                if muted {
+                    self.muted.push(who);
+                }
+                let what = if muted { "muted" } else { "heard again" };
+                self.milestone(hands, Layer::Control, what, Some(who.as_str().to_owned()));
+                self.let_hear(hands);
+                Ok(())
+            }
+        }
+    }
+
+    fn may_be_controlled(&self) -> Result<(), CommandError> {
+        match self.may_transfer() {
+            Ok(()) | Err(CommandError::TransferUnderWay) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The caller waits: nobody hears them, and they hear what who waits hears.
+    fn hold(&mut self, hands: &mut Hands<'_>, on_hold: bool) -> Result<(), CommandError> {
+        if self.on_hold == on_hold {
+            return Err(if on_hold { CommandError::CallHeld } else { CommandError::CallNotHeld });
+        }
+        self.on_hold = on_hold;
+        let (what, event) =
+            if on_hold { ("held", EngineEvent::Held) } else { ("resumed", EngineEvent::Resumed) };
+        self.milestone(hands, Layer::Control, what, None);
+        self.tell_engine(hands, event);
+        let status = self.talking_status();
+        self.story.change(hands.outputs, |view| view.status = status);
+        self.let_hear(hands);
+        self.let_wait(hands);
+        Ok(())
+    }
+
+    /// How the call stands while it is in conversation.
+    pub(super) fn talking_status(&self) -> Status {
+        if self.transfer.is_some() {
+            Status::Transferring
+        } else if self.on_hold || self.leg.held {
+            Status::Held
+        } else {
+            Status::Answered
         }
     }
 
@@ -284,6 +357,7 @@ impl Call {
             re: None,
             by,
             mode,
+            referral: None,
         };
         let groups = self.humans(hands);
         self.begin_transfer(hands, order, groups);

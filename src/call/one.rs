@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
+use super::command::Voice;
 use super::event::{EndReason, EventKind};
 use super::ids::{CallId, FIRST_LEG, ProviderKey};
 use super::leg::Leg;
@@ -115,6 +116,10 @@ pub(super) struct Call {
     pub(super) route: Route,
     /// The caller hears ringback.
     pub(super) waits: bool,
+    /// The API has put the caller on hold.
+    pub(super) on_hold: bool,
+    /// Whom nobody hears because the API said so.
+    pub(super) muted: Vec<Voice>,
     /// The engine takes the caller back when the human has gone.
     pub(super) returns_to_engine: bool,
     pub(super) transfer: Option<Transfer>,
@@ -157,6 +162,8 @@ impl Call {
             next_leg: FIRST_LEG.0 + 1,
             route: Route::default(),
             waits: false,
+            on_hold: false,
+            muted: Vec::new(),
             returns_to_engine: false,
             transfer: None,
             max_duration,

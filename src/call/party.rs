@@ -47,6 +47,8 @@ pub(super) enum Stage {
     Calling { give_up: Instant },
     /// Answered; hears an announcement first.
     Briefed { give_up: Instant },
+    /// Answered; the caller's far end was asked to take our place.
+    Waiting,
     /// Speaks with the caller.
     Joined,
     /// Not wanted any more.
@@ -87,7 +89,15 @@ impl Party {
             | Stage::Calling { give_up }
             | Stage::Briefed { give_up }
             | Stage::Leaving { give_up } => Some(give_up),
-            Stage::Joined => None,
+            Stage::Joined | Stage::Waiting => None,
+        }
+    }
+
+    /// It has answered and not gone since.
+    pub(super) fn is_there(&self) -> bool {
+        match self.stage {
+            Stage::Briefed { .. } | Stage::Waiting | Stage::Joined => true,
+            Stage::Opening { .. } | Stage::Calling { .. } | Stage::Leaving { .. } => false,
         }
     }
 }
@@ -99,6 +109,7 @@ impl Call {
         hands: &mut Hands<'_>,
         to: &str,
         ring_timeout: Duration,
+        headers: &[(String, String)],
     ) -> Option<LegId> {
         let targets = match hands.ways.get(&self.provider.key) {
             Some(ways) => ways.order(hands.now, hands.chance).into(),
@@ -111,7 +122,8 @@ impl Call {
         let id = LegId(self.next_leg);
         self.next_leg += 1;
         let mut leg = Leg::new(id, self.provider.clone(), None);
-        leg.dialling = Some(Dialling::new(to.to_owned(), self.shown_to_humans(), targets));
+        let dialling = Dialling::new(to.to_owned(), self.shown_to_humans(), targets);
+        leg.dialling = Some(Dialling { headers: headers.to_vec(), ..dialling });
         let stage = Stage::Opening { give_up: hands.now + OPEN };
         self.parties.push(Party { leg, stage, ring_timeout });
         let (address, inactivity) = (hands.settings.media_bind, self.provider.trunk.media_timeout);
@@ -332,7 +344,7 @@ impl Call {
                     self.party_lost(hands, leg, NotReached::told("transfer.unreachable", &told));
                 }
             }
-            Stage::Briefed { .. } | Stage::Joined => {
+            Stage::Briefed { .. } | Stage::Waiting | Stage::Joined => {
                 self.party_left(hands, leg, telling::raw_code("transfer.unreachable", &told));
             }
             Stage::Opening { .. } | Stage::Leaving { .. } => {}
@@ -417,7 +429,7 @@ impl Call {
         request: &sip::Message,
     ) {
         if self.party(leg).is_some_and(|party| party.is_joined()) {
-            return self.asked_to_transfer(hands, id, request);
+            return self.asked_to_transfer(hands, leg, id, request);
         }
         let status = sip::StatusCode::DECLINE;
         hands.endpoint.respond(hands.now, id, status, Vec::new(), None);
@@ -435,6 +447,27 @@ impl Call {
         party.stage = Stage::Briefed { give_up };
         self.milestone(hands, Layer::Media, "announced to the human", Some(audio.name.clone()));
         hands.outputs.voice(self.id, VoiceOrder::Announce { leg, audio });
+    }
+
+    /// It waits for the outcome of a REFER.
+    pub(super) fn wait_for_refer(&mut self, leg: LegId) {
+        if let Some(party) = self.party(leg) {
+            party.stage = Stage::Waiting;
+        }
+    }
+
+    /// `leg` is what the call began with from now on; what was, is a party that can be let go.
+    pub(super) fn change_first_leg(&mut self, hands: &mut Hands<'_>, leg: LegId) {
+        let Some(party) = self.parties.iter_mut().find(|party| party.leg.id == leg) else { return };
+        std::mem::swap(&mut self.leg, &mut party.leg);
+        party.stage = Stage::Joined;
+        let (now, before) = (self.leg.id, party.leg.id);
+        self.story.change(hands.outputs, |view| {
+            let role = view.legs.iter().find(|known| known.leg == before.0).map(|known| known.role);
+            if let (Some(role), Some(leg)) = (role, view.legs.iter_mut().find(|known| known.leg == now.0)) {
+                leg.role = role;
+            }
+        });
     }
 
     /// It speaks with the caller from now on.
@@ -503,7 +536,8 @@ impl Call {
                     NotReached { code: "transfer.no_answer", sip: None, raw },
                 );
             }
-            Stage::Leaving { .. } => {}
+            // Its new call has taken our place, or it has lost patience: the outcome of the REFER will tell.
+            Stage::Waiting | Stage::Leaving { .. } => {}
         }
     }
 
@@ -536,7 +570,7 @@ impl Call {
                     }
                     self.forget_parties();
                 }
-                Stage::Joined => {}
+                Stage::Waiting | Stage::Joined => {}
             }
         }
     }

@@ -61,6 +61,19 @@ pub(super) struct Order {
     pub(super) by: Asker,
     /// Whose the conversation is when a human has joined.
     pub(super) mode: Mode,
+    /// The REFER that asked for it.
+    pub(super) referral: Option<Referral>,
+}
+
+/// A REFER of a far end: it is told how it goes, and whom we reach takes its place.
+#[derive(Debug, Clone)]
+pub(super) struct Referral {
+    dialog: sip::DialogId,
+    id: sip::RequestId,
+    /// The leg that it came over.
+    leg: LegId,
+    /// What the INVITE says in Replaces (RFC 3891), where the new party has a dialog with theirs already.
+    replaces: Option<String>,
 }
 
 /// When nobody takes the caller.
@@ -93,11 +106,17 @@ enum Step {
     Bridging {
         legs: Vec<LegId>,
     },
+    /// The human is there, and the caller's far end was asked to take our place with them (RFC 5589 §7).
+    Replacing {
+        leg: LegId,
+        give_up: Instant,
+        accepted: bool,
+    },
 }
 
 impl Transfer {
     pub(super) fn is_accepted(&self) -> bool {
-        matches!(self.step, Step::Referring { accepted: true, .. })
+        matches!(self.step, Step::Referring { accepted: true, .. } | Step::Replacing { accepted: true, .. })
     }
 
     pub(super) fn is_referring(&self) -> bool {
@@ -106,7 +125,7 @@ impl Transfer {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.step {
-            Step::Referring { give_up, .. } => Some(give_up),
+            Step::Referring { give_up, .. } | Step::Replacing { give_up, .. } => Some(give_up),
             Step::Begun | Step::Bridging { .. } => None,
         }
     }
@@ -158,6 +177,7 @@ impl Call {
             re: None,
             by: Asker::Api,
             mode: if ordered.assist_after { Mode::Assist } else { Mode::Routing },
+            referral: None,
         };
         self.begin_transfer(hands, order, groups);
         Ok(())
@@ -194,6 +214,7 @@ impl Call {
                     re: id,
                     by: Asker::Engine,
                     mode: Mode::Routing,
+                    referral: None,
                 };
                 self.begin_transfer(hands, order, [vec![to]].into());
             }
@@ -201,25 +222,85 @@ impl Call {
         }
     }
 
-    /// The far end asks us to call somebody (REFER).
+    /// A far end asks us to call somebody who is to take its place (REFER): obeyed where the trunk may dial them.
     pub(super) fn asked_to_transfer(
         &mut self,
         hands: &mut Hands<'_>,
+        leg: LegId,
         id: sip::RequestId,
         request: &sip::Message,
     ) {
-        const WHY: &str = "this edge does not place calls for others";
-        let scheme = request.refer_to().ok().flatten().map(|to| to.uri().scheme());
-        let status = match scheme {
-            Some(sip::Scheme::Sip | sip::Scheme::Sips | sip::Scheme::Tel) => sip::StatusCode::DECLINE,
-            Some(sip::Scheme::Other) | None => sip::StatusCode::UNSUPPORTED_URI_SCHEME,
+        match self.referral(hands, leg, id, request) {
+            Ok((referral, to)) => {
+                self.milestone(hands, Layer::Signalling, "refer received", Some(format!("to {}", to.to)));
+                hands.endpoint.accept_refer(hands.now, id);
+                let mode = self.story.view().mode;
+                let order = Order {
+                    style: TransferStyle::Bridge,
+                    give_up: GiveUp::Back,
+                    reason: Some("referred".to_owned()),
+                    announce: None,
+                    re: None,
+                    by: Asker::Caller,
+                    mode,
+                    referral: Some(referral),
+                };
+                self.begin_transfer(hands, order, [vec![to]].into());
+            }
+            Err((status, why)) => {
+                let headers: sip::Headers = vec![
+                    ("Reason".into(), reason_header(status, &why)),
+                    ("Warning".into(), format!("399 {} \"{why}\"", hands.settings.sip_host)),
+                ];
+                hands.endpoint.respond(hands.now, id, status, headers, None);
+                self.milestone(hands, Layer::Signalling, "refer refused", Some(why));
+            }
+        }
+    }
+
+    /// What a REFER asks for, if it can be obeyed.
+    fn referral(
+        &self,
+        hands: &mut Hands<'_>,
+        leg: LegId,
+        id: sip::RequestId,
+        request: &sip::Message,
+    ) -> Result<(Referral, Destination), (sip::StatusCode, String)> {
+        let refuse = |status, why: &str| Err((status, why.to_owned()));
+        let Some(refer_to) = request.refer_to().ok().flatten() else {
+            return refuse(sip::StatusCode::BAD_REQUEST, "Refer-To is missing or cannot be read");
         };
-        let headers: sip::Headers = vec![
-            ("Reason".into(), reason_header(status, WHY)),
-            ("Warning".into(), format!("399 {} \"{WHY}\"", hands.settings.sip_host)),
-        ];
-        hands.endpoint.respond(hands.now, id, status, headers, None);
-        self.milestone(hands, Layer::Signalling, "transfer asked by the far end", Some("refused".to_owned()));
+        match refer_to.uri().scheme() {
+            sip::Scheme::Sip | sip::Scheme::Sips | sip::Scheme::Tel => {}
+            sip::Scheme::Other => {
+                return refuse(sip::StatusCode::UNSUPPORTED_URI_SCHEME, "this edge calls sip, sips and tel");
+            }
+        }
+        if let Err(error) = self.may_transfer() {
+            let is_busy = error == CommandError::TransferUnderWay;
+            let status = if is_busy { sip::StatusCode::REQUEST_PENDING } else { sip::StatusCode::DECLINE };
+            return Err((status, error.to_string()));
+        }
+        if !self.provider.trunk.is_outbound() {
+            return refuse(sip::StatusCode::DECLINE, "this edge places no calls over this trunk");
+        }
+        let to = match refer_to.uri().scheme() {
+            sip::Scheme::Tel => refer_to.uri().as_str().trim_start_matches("tel:").to_owned(),
+            sip::Scheme::Sip | sip::Scheme::Sips | sip::Scheme::Other => {
+                refer_to.uri().without_headers().as_str().to_owned()
+            }
+        };
+        // What the operator should allow is for the timeline, not for them.
+        let Ok(uri) = self.destination(hands, &to) else {
+            return refuse(sip::StatusCode::FORBIDDEN, "this edge may not call there");
+        };
+        let party = self.parties.iter().find(|party| party.leg.id == leg);
+        let dialog = party.map_or(self.leg.dialog, |party| party.leg.dialog);
+        let Some(dialog) = dialog else {
+            return refuse(sip::StatusCode::DECLINE, "the dialog is gone");
+        };
+        let replaces = sip::Replaces::of_uri(refer_to.uri()).map(|replaces| replaces.to_string());
+        Ok((Referral { dialog, id, leg, replaces }, Destination { to, uri }))
     }
 
     /// Where the caller is to be sent, if the trunk may dial it.
@@ -325,7 +406,10 @@ impl Call {
 
     /// The far end took the REFER up.
     pub(super) fn refer_accepted(&mut self, hands: &mut Hands<'_>) {
-        let Some(Transfer { step: Step::Referring { accepted, .. }, .. }) = self.transfer.as_mut() else {
+        let Some(Transfer {
+            step: Step::Referring { accepted, .. } | Step::Replacing { accepted, .. }, ..
+        }) = self.transfer.as_mut()
+        else {
             return;
         };
         *accepted = true;
@@ -347,9 +431,14 @@ impl Call {
                 NotReached::told("transfer.overtaken", "the dialog had other business first")
             }
         };
-        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.is_referring()) {
-            transfer.refuses_refer = true;
-            self.refer_came_to_nothing(hands, failure);
+        let Some(transfer) = self.transfer.as_mut() else { return };
+        match transfer.step {
+            Step::Referring { .. } => {
+                transfer.refuses_refer = true;
+                self.refer_came_to_nothing(hands, failure);
+            }
+            Step::Replacing { leg, .. } => self.merge(hands, leg, failure),
+            Step::Begun | Step::Bridging { .. } => {}
         }
     }
 
@@ -366,10 +455,19 @@ impl Call {
         let status = status.map_or(100, sip::StatusCode::code);
         let told = Some((status, reason.to_owned()));
         self.milestone(hands, Layer::Signalling, "transfer progress", Some(format!("{status} {reason}")));
+        let replacing = match self.transfer.as_ref().map(|transfer| &transfer.step) {
+            Some(Step::Replacing { leg, .. }) => Some(*leg),
+            Some(Step::Begun | Step::Referring { .. } | Step::Bridging { .. }) | None => None,
+        };
         let is_referring = self.transfer.as_ref().is_some_and(Transfer::is_referring);
         let failed = |code| NotReached { code, sip: told.clone(), raw: telling::raw(notify) };
         match status {
             200..300 => self.transferred(hands, telling::raw(notify), Farewell::hang_up("Transferred")),
+            0..=699 if let Some(leg) = replacing => {
+                if status >= 300 || (status < 200 && terminated) {
+                    self.merge(hands, leg, failed("transfer.failed"));
+                }
+            }
             0..=399 if !is_referring => {}
             // The human was asked, and it is theirs to say no.
             408 | 480 | 486 | 487 | 600 | 603 if is_referring => {
@@ -387,7 +485,11 @@ impl Call {
     /// From REFER to now no final NOTIFY came.
     pub(super) fn transfer_timed_out(&mut self, hands: &mut Hands<'_>) {
         let failure = NotReached::told("transfer.timeout", "no final NOTIFY came in time");
-        self.refer_came_to_nothing(hands, failure);
+        match self.transfer.as_ref().map(|transfer| &transfer.step) {
+            Some(Step::Replacing { leg, .. }) => self.merge(hands, *leg, failure),
+            Some(Step::Referring { .. }) => self.refer_came_to_nothing(hands, failure),
+            Some(Step::Begun | Step::Bridging { .. }) | None => {}
+        }
     }
 
     /// REFER is no way to them: `auto` calls them itself.
@@ -411,8 +513,11 @@ impl Call {
     fn bridge(&mut self, hands: &mut Hands<'_>) {
         let Some(transfer) = self.transfer.as_ref() else { return };
         let group = transfer.current.clone();
+        let replaces = transfer.order.referral.as_ref().and_then(|referral| referral.replaces.clone());
+        let headers: Vec<_> = replaces.map(|value| ("Replaces".to_owned(), value)).into_iter().collect();
         let rings = self.handling.human_rings.unwrap_or(HUMAN_RINGS).min(self.provider.trunk.ring_timeout);
-        let legs: Vec<LegId> = group.iter().filter_map(|to| self.call_party(hands, &to.to, rings)).collect();
+        let legs: Vec<LegId> =
+            group.iter().filter_map(|to| self.call_party(hands, &to.to, rings, &headers)).collect();
         let nobody = legs.is_empty();
         if let Some(transfer) = self.transfer.as_mut() {
             transfer.step = Step::Bridging { legs };
@@ -426,6 +531,9 @@ impl Call {
 
     /// Somebody's phone rings.
     pub(super) fn party_rings(&mut self, hands: &mut Hands<'_>, told: (u16, String)) {
+        if let Some(status) = sip::StatusCode::new(told.0) {
+            self.tell_referrer(hands, status);
+        }
         self.step(hands, TransferState::Ringing, Some(told));
     }
 
@@ -444,19 +552,64 @@ impl Call {
         }
         match announce {
             Some(audio) => self.brief(hands, leg, audio),
-            None => self.hand_over(hands, leg, raw),
+            None => self.party_takes_over(hands, leg, raw),
         }
     }
 
     /// They have heard what they should know.
     pub(super) fn party_is_briefed(&mut self, hands: &mut Hands<'_>, leg: LegId) {
+        self.party_takes_over(hands, leg, telling::nothing());
+    }
+
+    /// Somebody is there for the caller. `attended` asks the caller's far end to speak with them directly.
+    fn party_takes_over(&mut self, hands: &mut Hands<'_>, leg: LegId, raw: Box<RawValue>) {
+        let attended = self.transfer.as_ref().is_some_and(|transfer| {
+            transfer.order.style == TransferStyle::Attended && !transfer.refuses_refer
+        });
+        let alone = self.joined().next().is_none();
+        if !(attended && alone && self.refer_to_party(hands, leg)) {
+            self.hand_over(hands, leg, raw);
+        }
+    }
+
+    /// REFER with Replaces (RFC 5589 §7.1): the caller's far end calls the human and takes our place.
+    fn refer_to_party(&mut self, hands: &mut Hands<'_>, leg: LegId) -> bool {
+        let dialog = self.parties.iter().find(|party| party.leg.id == leg).and_then(|party| party.leg.dialog);
+        let replaces = dialog.and_then(|dialog| hands.endpoint.replaces(dialog));
+        let context = self.story.view().context.to_sip(self.id);
+        let give_up = hands.now + self.provider.trunk.transfer_timeout;
+        let (Some(replaces), Some(dialog), Some(transfer)) =
+            (replaces, self.leg.dialog, self.transfer.as_mut())
+        else {
+            return false;
+        };
+        let Some(to) = transfer.current.first() else { return false };
+        let refer_to = sip::NameAddr::new(replaces.in_uri(&to.uri));
+        transfer.step = Step::Replacing { leg, give_up, accepted: false };
+        hands.endpoint.refer(hands.now, dialog, &refer_to, context);
+        self.wait_for_refer(leg);
+        self.milestone(hands, Layer::Signalling, "refer with replaces sent", Some(format!("leg {}", leg.0)));
+        true
+    }
+
+    /// The far end does not take our place: we join the two ourselves.
+    fn merge(&mut self, hands: &mut Hands<'_>, leg: LegId, failure: NotReached) {
+        let is_there = self.parties.iter().any(|party| party.leg.id == leg && party.is_there());
+        if !is_there {
+            return self.target_failed(hands, failure);
+        }
+        self.milestone(hands, Layer::Control, "no transfer by replaces", Some(failure.code.to_owned()));
         self.hand_over(hands, leg, telling::nothing());
     }
 
     /// The human has the caller.
     fn hand_over(&mut self, hands: &mut Hands<'_>, leg: LegId, raw: Box<RawValue>) {
         self.step(hands, TransferState::Transferred, None);
+        self.tell_referrer(hands, sip::StatusCode::OK);
         let Some(Transfer { order, .. }) = self.transfer.take() else { return };
+        if order.referral.as_ref().is_some_and(|referral| referral.leg == self.leg.id) {
+            return self.take_first_place(hands, leg, order, raw);
+        }
         let before: Vec<LegId> = self.joined().collect();
         // The engine's socket is closed before anyone hears another (privacy): orders are carried out as given.
         if order.mode != Mode::Assist {
@@ -478,6 +631,24 @@ impl Call {
         self.mode_changed(hands, order.mode, reason, order.by, raw);
         if order.mode == Mode::Assist {
             self.call_engine_back(hands);
+        }
+    }
+
+    /// Whom the far end has referred us to speaks in its place from now on; engine and human notice nothing but that.
+    fn take_first_place(&mut self, hands: &mut Hands<'_>, leg: LegId, order: Order, raw: Box<RawValue>) {
+        let before = self.leg.id;
+        self.change_first_leg(hands, leg);
+        self.let_party_go(hands, before, "Transferred");
+        let mode = self.story.view().mode;
+        let reason = order.reason.unwrap_or_else(|| "referred".to_owned());
+        self.mode_changed(hands, mode, reason, order.by, raw);
+    }
+
+    /// How far it is, to whoever asked for it by REFER.
+    fn tell_referrer(&self, hands: &mut Hands<'_>, status: sip::StatusCode) {
+        let referral = self.transfer.as_ref().and_then(|transfer| transfer.order.referral.as_ref());
+        if let Some(Referral { dialog, id, .. }) = referral {
+            hands.endpoint.refer_progress(hands.now, *dialog, *id, status);
         }
     }
 
@@ -509,9 +680,11 @@ impl Call {
     /// Nobody took the caller.
     fn transfer_failed(&mut self, hands: &mut Hands<'_>, failure: NotReached) {
         self.milestone(hands, Layer::Signalling, "transfer failed", Some(failure.code.to_owned()));
+        let status = failure.sip.as_ref().and_then(|(status, _)| sip::StatusCode::new(*status));
+        self.tell_referrer(hands, status.unwrap_or(sip::StatusCode::SERVICE_UNAVAILABLE));
         self.step(hands, TransferState::Failed, failure.sip);
         let Some(Transfer { order, .. }) = self.transfer.take() else { return };
-        let status = if self.leg.held { Status::Held } else { Status::Answered };
+        let status = self.talking_status();
         self.story.change(hands.outputs, |view| view.status = status);
         self.let_wait(hands);
         self.story.tell(hands.now, hands.outputs, EventKind::Error, failure.raw);
@@ -538,7 +711,7 @@ impl Call {
     }
 }
 
-fn announcement(hands: &Hands<'_>, name: &str) -> Result<Arc<Announcement>, CommandError> {
+pub(super) fn announcement(hands: &Hands<'_>, name: &str) -> Result<Arc<Announcement>, CommandError> {
     hands.settings.announcements.get(name).cloned().ok_or_else(|| CommandError::AnnouncementNotFound {
         name: name.to_owned(),
         nearest: crate::spelling::nearest(name, hands.settings.announcements.keys().map(String::as_str))

@@ -73,12 +73,19 @@ pub struct Route {
     pub engine_hears: Vec<LegId>,
     /// Pairs of a listener and a speaker.
     pub hears: Vec<(LegId, LegId)>,
+    /// Legs that nobody hears for now, whatever stands above.
+    pub muted: Vec<LegId>,
 }
 
 impl Default for Route {
     /// The engine and the first leg hear each other.
     fn default() -> Self {
-        Self { engine_to: Some(FIRST_LEG), engine_hears: vec![FIRST_LEG], hears: Vec::new() }
+        Self {
+            engine_to: Some(FIRST_LEG),
+            engine_hears: vec![FIRST_LEG],
+            hears: Vec::new(),
+            muted: Vec::new(),
+        }
     }
 }
 

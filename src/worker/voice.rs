@@ -457,7 +457,8 @@ impl Voice {
     fn pump(&mut self, now: Instant, leg: LegId, congested: bool, turn: &mut Turn<'_>) {
         let track = self.route.engine_hears.iter().position(|heard| *heard == leg);
         let track = track.and_then(|track| u8::try_from(track).ok()).map(LegId);
-        let is_heard = self.route.hears.iter().any(|(_, speaker)| *speaker == leg);
+        let muted = self.route.muted.contains(&leg);
+        let is_heard = !muted && self.route.hears.iter().any(|(_, speaker)| *speaker == leg);
         let Some(place) = self.legs.iter().position(|known| known.id == leg) else { return };
         loop {
             let Some(media) = &mut self.legs[place].media else { return };
@@ -468,7 +469,9 @@ impl Voice {
                 self.relayed.extend_from_slice(frame.payload);
             }
             if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
-                if congested {
+                if muted {
+                    media.gap = true;
+                } else if congested {
                     media.gap = true;
                     self.frames_to_engine_dropped += 1;
                     turn.tally.frames_to_engine_dropped += 1;

@@ -199,6 +199,15 @@ async fn transfer_wrap_up_and_digits_reach_the_call() {
     let transfer = json!({"call_id": call, "to": {"number": "+16505824075"}});
     let transfer = edge.post("/api/integrations/providers/sip-main/transfer", &token, &transfer).await;
     let mode = edge.post(&format!("/api/calls/{call}/mode"), &token, &json!({"mode": "ai_only"})).await;
+    for (path, body) in [
+        ("hold", json!({})),
+        ("play", json!({"announcement": "please_wait"})),
+        ("mute", json!({})),
+        ("mute", json!({"who": "engine", "muted": false})),
+    ] {
+        let seen = edge.post(&format!("/api/calls/{call}/{path}"), &token, &body).await;
+        assert_eq!(seen.status, 202, "{path}: {}", seen.text);
+    }
     let digits = edge.post(&format!("/api/calls/{call}/dtmf"), &token, &json!({"digits": "12#"})).await;
     let wrap_up = json!({"call_id": call, "disposition": "sold", "notes": "two"});
     let wrap_up = edge.post("/api/integrations/providers/sip-main/wrap-up", &token, &wrap_up).await;

@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use callingedge::api::{Api, Commands, MetricsAccess, Order, Phase, ProviderHealth};
 use callingedge::call::{
-    Answer, CallId, CallRecord, CallTable, CallView, Command, CommandError, Context, Destinations, Direction,
-    EventId, EventKind, EventRecord, Forbidden, Health, Idempotency, Latency, Layer, Milestone, Mode,
-    ProviderKey, Quality, Record, RecordNumber, SipPart, Status, TenantId, Timestamp, Trunk,
+    Answer, CallId, CallRecord, CallTable, CallView, Command, CommandError, Context, Control, Destinations,
+    Direction, EventId, EventKind, EventRecord, Forbidden, Health, Idempotency, Latency, Layer, Milestone,
+    Mode, ProviderKey, Quality, Record, RecordNumber, SipPart, Status, TenantId, Timestamp, Trunk,
 };
 use callingedge::config::{Config, SecretsAre, Surroundings};
 use callingedge::store::{Location, Scope, Store, StoreOptions};
@@ -265,6 +265,14 @@ impl Keeper {
                         scripted(&number).map_or(Answer::Accepted, Answer::Refused)
                     }
                 },
+                Command::Control { tenant, call, control } => match (self.of(&tenant, call), control) {
+                    (None, _) => Answer::Refused(CommandError::CallNotFound),
+                    (Some(_), Control::Play { announcement }) => {
+                        scripted(&announcement).map_or(Answer::Accepted, Answer::Refused)
+                    }
+                    (Some(_), Control::Resume) => Answer::Refused(CommandError::CallNotHeld),
+                    (Some(_), Control::Hold | Control::Mute { .. }) => Answer::Accepted,
+                },
                 Command::SendDtmf { tenant, call, .. } => match self.of(&tenant, call) {
                     None => Answer::Refused(CommandError::CallNotFound),
                     Some(_) => Answer::Accepted,
@@ -342,6 +350,7 @@ fn scripted(number: &str) -> Option<CommandError> {
             disposition: "Sold".to_owned(),
             allowed: "`sold`, `call back`".to_owned(),
         },
+        "919" => CommandError::CallHeld,
         "913" => CommandError::TransferToItself,
         "914" => CommandError::ModeUnchanged,
         "915" => CommandError::ModeNoHuman,

@@ -57,6 +57,10 @@ async fn every_operation_needs_its_scope_and_names_it() {
         ("POST", TRANSFER.to_owned(), Scope::CallsWrite),
         ("POST", "/api/integrations/providers/sip-main/wrap-up".to_owned(), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/mode"), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/hold"), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/resume"), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/play"), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/mute"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/dtmf"), Scope::CallsWrite),
         ("GET", "/api/events".to_owned(), Scope::EventsRead),
         ("GET", "/api/webhooks/deliveries".to_owned(), Scope::EventsRead),
@@ -169,6 +173,7 @@ async fn what_the_calls_refuse_has_its_code() {
     let transfer = |call: &str, number: &str| (TRANSFER, json!({"call_id": call, "to": {"number": number}}));
     let ours = call.to_string();
     let switch = format!("/api/calls/{call}/mode");
+    let [play, resume, mute] = ["play", "resume", "mute"].map(|what| format!("/api/calls/{call}/{what}"));
     let mode = |number: &str| (switch.as_str(), json!({"mode": "assist", "to": {"number": number}}));
 
     let cases = [
@@ -191,6 +196,10 @@ async fn what_the_calls_refuse_has_its_code() {
         (transfer(&ours, "907"), (409, "transfer.under_way", None)),
         (transfer(&ours, "913"), (422, "transfer.to_itself", Some("to"))),
         (transfer(&ours, "916"), (422, "announcement.not_found", Some("announce"))),
+        ((play.as_str(), json!({"announcement": "919"})), (409, "call.held", None)),
+        ((resume.as_str(), json!({})), (409, "call.not_held", None)),
+        ((play.as_str(), json!({"announcement": "916"})), (422, "announcement.not_found", Some("announce"))),
+        ((mute.as_str(), json!({"who": "nobody"})), (422, "field.invalid", Some("who"))),
         (mode("914"), (409, "mode.unchanged", Some("mode"))),
         (mode("915"), (422, "mode.no_human", Some("to"))),
         ((TRANSFER, json!({"call_id": ours, "to": {}})), (422, "field.invalid", Some("to"))),

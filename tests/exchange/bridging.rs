@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Asker, Command, CommandError, EndReason, EngineCommand, EngineEvent, EngineFailure, EventKind,
-    FIRST_LEG, LegId, LegRole, LegStatus, Mode, ModeChange, Status, SwitchMode, TransferCall, TransferState,
-    VoiceFact, VoiceOrder, VoiceRoute,
+    Answer, Asker, Command, CommandError, Control, EndReason, EngineCommand, EngineEvent, EngineFailure,
+    EventKind, FIRST_LEG, LegId, LegRole, LegStatus, Mode, ModeChange, Status, SwitchMode, TransferCall,
+    TransferState, Voice, VoiceFact, VoiceOrder, VoiceRoute,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
@@ -135,7 +135,10 @@ fn a_bridged_human_has_the_caller_and_the_engine_is_gone_before_they_hear_each_o
         place_of(&line, |order| matches!(order, VoiceOrder::Route(route) if !route.hears.is_empty()));
     assert!(dismissed < joined, "privacy");
     let hears = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
-    assert_eq!(route(&line), VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears });
+    assert_eq!(
+        route(&line),
+        VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears, muted: Vec::new() }
+    );
     assert!(!waits(&line));
     assert_eq!(line.kinds(), [EventKind::InboundRinging, EventKind::Answered, EventKind::Transferred]);
     let mode = line.last().edge.mode.clone().unwrap();
@@ -358,7 +361,12 @@ fn an_assisted_human_has_the_engine_on_the_line() {
     let (mut line, _, human) = bridged(r#", "assist_after": true"#);
 
     let both = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
-    let expected = VoiceRoute { engine_to: Some(HUMAN), engine_hears: vec![FIRST_LEG, HUMAN], hears: both };
+    let expected = VoiceRoute {
+        engine_to: Some(HUMAN),
+        engine_hears: vec![FIRST_LEG, HUMAN],
+        hears: both,
+        muted: Vec::new(),
+    };
     assert_eq!(route(&line), expected);
     assert!(!line.orders.iter().any(|order| matches!(order, VoiceOrder::DismissEngine(_))));
     assert_eq!(line.shown.as_ref().unwrap().view.mode, Mode::Assist);
@@ -495,4 +503,207 @@ fn a_human_whose_audio_stops_is_gone() {
 
     assert!(line.has_heard(|event| matches!(event, Event::HungUp { dialog, .. } if *dialog == human)));
     assert_eq!(line.shown.as_ref().unwrap().view.mode, Mode::AiFirst, "and the engine has the caller");
+}
+
+fn refer(line: &mut Line, dialog: DialogId, to: &str) {
+    let to = sip::NameAddr::new(sip::Uri::parse(to).unwrap());
+    line.far.refer(line.now, dialog, &to, Vec::new());
+    line.settle();
+}
+
+fn progress(line: &Line) -> Vec<u16> {
+    let told = line.heard.iter().filter_map(|event| match event {
+        Event::ReferProgress { status, .. } => status.map(StatusCode::code),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_far_end_that_refers_us_to_somebody_is_obeyed_and_the_engine_speaks_with_them() {
+    let mut line = Line::new();
+    let caller = line.talk();
+    refer(&mut line, caller, "sip:+15550177@10.0.0.9");
+    assert!(line.has_heard(|event| matches!(event, Event::ReferAccepted { .. })));
+
+    let (other, invite) = reach(&mut line, HUMAN);
+    assert_eq!(invite.request_uri().unwrap().user(), Some("+15550177"));
+    answer(&mut line, other);
+
+    assert_eq!(progress(&line), [180, 200]);
+    let expected = VoiceRoute { engine_to: Some(HUMAN), engine_hears: vec![HUMAN], ..VoiceRoute::default() };
+    assert_eq!(route(&line), expected, "the engine is where it was, with somebody else");
+    assert!(!line.orders.iter().any(|order| matches!(order, VoiceOrder::DismissEngine(_))));
+    assert!(line.has_heard(|event| matches!(event, Event::HungUp { dialog, .. } if *dialog == caller)));
+    let change = line.last().edge.mode.clone().unwrap();
+    assert_eq!((change.from, change.to, change.by), (Mode::AiFirst, Mode::AiFirst, Asker::Caller));
+    let legs: Vec<_> =
+        line.shown.as_ref().unwrap().view.legs.iter().map(|leg| (leg.role, leg.status)).collect();
+    assert_eq!(legs, [(LegRole::Caller, LegStatus::Ended), (LegRole::Caller, LegStatus::Connected)]);
+    line.far.hang_up(line.now, other, Vec::new());
+    line.settle();
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::RemoteHungUp));
+    assert_no_leak(&mut line);
+}
+
+#[test]
+fn a_refer_that_comes_to_nothing_is_told_and_the_call_goes_on() {
+    let mut line = Line::new();
+    let caller = line.talk();
+    refer(&mut line, caller, "sip:+15550177@10.0.0.9");
+    let (other, _) = reach(&mut line, HUMAN);
+
+    line.far.refuse(line.now, other, StatusCode::BUSY_HERE, Vec::new());
+    line.settle();
+
+    assert_eq!(progress(&line), [486]);
+    assert_eq!(line.shown.as_ref().unwrap().view.status, Status::Answered);
+    assert_eq!(line.last().kind, EventKind::Error);
+    assert_eq!(route(&line), VoiceRoute::default());
+}
+
+#[test]
+fn an_attended_transfer_of_the_far_end_takes_the_place_of_its_second_call() {
+    let mut line = Line::new();
+    let caller = line.talk();
+
+    refer(&mut line, caller, "sip:desk@10.0.0.9?Replaces=abc%40far%3Bto-tag%3D1%3Bfrom-tag%3D2");
+    let (_, invite) = reach(&mut line, HUMAN);
+
+    assert_eq!(invite.request_uri().unwrap().to_string(), "sip:desk@10.0.0.9");
+    let replaces = invite.replaces().unwrap().expect("Replaces");
+    assert_eq!((replaces.call_id.as_str(), replaces.to_tag.as_str()), ("abc@far", "1"));
+}
+
+#[test]
+fn a_refer_to_where_the_trunk_may_not_dial_is_refused() {
+    for (to, status) in [("sip:+4930123@10.0.0.9", 403), ("mailto:desk@example.com", 416)] {
+        let mut line = Line::new();
+        let caller = line.talk();
+
+        refer(&mut line, caller, to);
+
+        let refused = line.heard.iter().find_map(|event| match event {
+            Event::ReferRefused { refusal: sip::Refusal::Response(response), .. } => response.status(),
+            _ => None,
+        });
+        assert_eq!(refused.map(StatusCode::code), Some(status), "{to}");
+        assert_eq!(line.shown.as_ref().unwrap().view.status, Status::Answered);
+    }
+}
+
+#[test]
+fn a_human_who_refers_hands_the_caller_to_another_human() {
+    let (mut line, _, human) = bridged("");
+    refer(&mut line, human, "sip:+15550178@10.0.0.9");
+    let (other, _) = reach(&mut line, SECOND);
+
+    answer(&mut line, other);
+
+    assert_eq!(route(&line).hears, [(FIRST_LEG, SECOND), (SECOND, FIRST_LEG)]);
+    assert!(line.has_heard(|event| matches!(event, Event::HungUp { dialog, .. } if *dialog == human)));
+    assert_eq!(line.shown.as_ref().unwrap().view.mode, Mode::Routing);
+}
+
+#[test]
+fn an_attended_transfer_lets_the_far_end_take_our_place() {
+    let mut line = Line::new();
+    let caller = line.talk();
+    transfer(&mut line, r#", "style": "attended""#);
+    let (human, _) = reach(&mut line, HUMAN);
+    answer(&mut line, human);
+    let refer_to = line.heard.iter().find_map(|event| match event {
+        Event::Referred { request, .. } => request.refer_to().unwrap(),
+        _ => None,
+    });
+    let replaces = sip::Replaces::of_uri(refer_to.expect("REFER").uri()).expect("Replaces");
+    assert_eq!(line.far.call_id(human), Some(replaces.call_id.as_str()));
+
+    refuse_refer(&mut line, StatusCode::ACCEPTED);
+    let headers =
+        |state: &str| vec![("Event".into(), "refer".into()), ("Subscription-State".into(), state.to_owned())];
+    line.far.hang_up(line.now, human, Vec::new());
+    let body = Body { content_type: "message/sipfrag".into(), content: "SIP/2.0 200 OK\r\n".into() };
+    line.far.notify(line.now, caller, headers("terminated;reason=noresource"), Some(body));
+    line.settle();
+
+    assert_eq!(line.kinds()[2..], [EventKind::Transferred, EventKind::Ended]);
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::Transferred));
+    assert_no_leak(&mut line);
+}
+
+#[test]
+fn an_attended_transfer_that_the_far_end_does_not_take_is_joined_here() {
+    for refused in [true, false] {
+        let mut line = Line::new();
+        line.talk();
+        transfer(&mut line, r#", "style": "attended""#);
+        let (human, _) = reach(&mut line, HUMAN);
+        answer(&mut line, human);
+
+        if refused {
+            refuse_refer(&mut line, StatusCode::NOT_IMPLEMENTED);
+        } else {
+            refuse_refer(&mut line, StatusCode::ACCEPTED);
+            line.pass(Duration::from_secs(7));
+        }
+
+        assert_eq!(route(&line).hears, [(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)]);
+        assert_eq!(line.kinds()[2..], [EventKind::Transferred]);
+    }
+}
+
+#[test]
+fn a_human_who_loses_patience_before_the_far_end_took_them_is_a_failure() {
+    let mut line = Line::new();
+    line.talk();
+    transfer(&mut line, r#", "style": "attended""#);
+    let (human, _) = reach(&mut line, HUMAN);
+    answer(&mut line, human);
+    refuse_refer(&mut line, StatusCode::ACCEPTED);
+
+    line.far.hang_up(line.now, human, Vec::new());
+    line.settle();
+    assert_eq!(line.kinds().len(), 2, "it may have been taken");
+    line.pass(Duration::from_secs(7));
+
+    assert_eq!(line.kinds()[2..], [EventKind::Error]);
+    assert_eq!(line.shown.as_ref().unwrap().view.status, Status::Answered);
+}
+
+#[test]
+fn a_call_is_held_muted_and_played_to_from_outside() {
+    let mut line = Line::new();
+    line.talk();
+    let control = |line: &mut Line, control: Control| {
+        let call = line.call();
+        line.command(Command::Control { tenant: "acme".into(), call, control })
+    };
+
+    assert_eq!(code(control(&mut line, Control::Resume)), "call.not_held");
+    assert!(matches!(control(&mut line, Control::Hold), Answer::Accepted));
+    assert_eq!(code(control(&mut line, Control::Hold)), "call.held");
+    assert!(waits(&line));
+    assert_eq!((route(&line).engine_to, line.shown.as_ref().unwrap().view.status), (None, Status::Held));
+    assert!(line.told().contains(&&EngineEvent::Held));
+    control(&mut line, Control::Resume);
+    assert_eq!((route(&line), waits(&line)), (VoiceRoute::default(), false));
+    assert_eq!(line.shown.as_ref().unwrap().view.status, Status::Answered);
+
+    control(&mut line, Control::Mute { who: Voice::Caller, muted: true });
+    assert_eq!(route(&line).muted, [FIRST_LEG]);
+    control(&mut line, Control::Mute { who: Voice::Caller, muted: false });
+    control(&mut line, Control::Mute { who: Voice::Engine, muted: true });
+    assert_eq!((route(&line).engine_to, route(&line).muted), (None, Vec::new()));
+
+    assert!(matches!(
+        control(&mut line, Control::Play { announcement: "briefing".into() }),
+        Answer::Accepted
+    ));
+    let played = line.orders.iter().any(|order| matches!(order, VoiceOrder::Announce { leg: FIRST_LEG, .. }));
+    assert!(played);
+    assert_eq!(
+        code(control(&mut line, Control::Play { announcement: "x".into() })),
+        "announcement.not_found"
+    );
 }

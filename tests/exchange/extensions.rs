@@ -120,8 +120,8 @@ fn a_far_end_that_hears_no_ringing_ends_with_504() {
 #[test]
 fn a_far_end_that_asks_to_be_transferred_is_told_why_not_and_the_call_goes_on() {
     for (target, status) in [
-        ("sip:human@example.com", StatusCode::DECLINE),
-        ("tel:+15550199", StatusCode::DECLINE),
+        ("sip:human@example.com", StatusCode::FORBIDDEN),
+        ("tel:+495550199", StatusCode::FORBIDDEN),
         ("http://example.com/", StatusCode::UNSUPPORTED_URI_SCHEME),
     ] {
         let mut line = Line::new();
@@ -136,7 +136,7 @@ fn a_far_end_that_asks_to_be_transferred_is_told_why_not_and_the_call_goes_on() 
         });
         let refused = refused.unwrap();
         assert_eq!(refused.status(), Some(status));
-        assert!(refused.header(HeaderName::Reason).unwrap().text().contains("does not place calls"));
+        assert!(refused.header(HeaderName::Reason).unwrap().text().contains("text="));
         assert_eq!(refused.warnings().next().unwrap().unwrap().code, 399);
         assert_eq!(line.last().kind, EventKind::Answered);
     }

@@ -198,20 +198,3 @@ fn a_worker_that_lets_go_completes_the_call_object() {
     assert_eq!((view.legs[0].frames_up, view.legs[0].frames_down), (250, 251));
     assert_eq!(line.events.len(), 3, "and tells no further event");
 }
-
-#[test]
-fn a_far_end_that_wants_us_to_go_elsewhere_is_declined() {
-    let mut line = Line::new();
-    let dialog = line.talk();
-    let elsewhere = sip::NameAddr::new(sip::Uri::parse("sip:x@10.0.0.9").unwrap());
-
-    line.far.refer(line.now, dialog, &elsewhere, Vec::new());
-    line.settle();
-
-    assert!(line.has_heard(|event| matches!(
-        event,
-        Event::ReferRefused { refusal: sip::Refusal::Response(response), .. }
-            if response.status() == Some(sip::StatusCode::DECLINE)
-    )));
-    assert_eq!(line.last().kind, EventKind::Answered);
-}

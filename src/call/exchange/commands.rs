@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Ended, Exchange, KnownKey};
 use crate::call::admission::{self, Full};
-use crate::call::command::{Answer, CommandError, PlaceCall, SwitchMode, TransferCall, WrapUp};
+use crate::call::command::{Answer, CommandError, Control, PlaceCall, SwitchMode, TransferCall, WrapUp};
 use crate::call::ids::{CallId, ProviderKey, TenantId};
 use crate::call::number;
 use crate::call::one::Call;
@@ -111,6 +111,18 @@ impl Exchange {
     ) -> Result<Answer, CommandError> {
         let id = self.call_of(tenant, None, call)?;
         let outcome = self.with_call(now, id, |call, hands| call.mode_ordered(hands, ordered));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    pub(super) fn control(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        control: Control,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, None, call)?;
+        let outcome = self.with_call(now, id, |call, hands| call.controlled(hands, control));
         outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
     }
 

@@ -242,6 +242,7 @@ impl Exchange {
             }
             Command::WrapUp { tenant, provider, wrap_up } => self.wrap_up(now, &tenant, &provider, wrap_up),
             Command::SwitchMode { tenant, call, switch } => self.switch_mode(now, &tenant, call, *switch),
+            Command::Control { tenant, call, control } => self.control(now, &tenant, call, control),
             Command::SendDtmf { tenant, call, digits } => self.send_dtmf(now, &tenant, call, &digits),
         };
         self.outputs.reply(id, answer.unwrap_or_else(Answer::Refused));
@@ -422,7 +423,9 @@ impl Exchange {
                 self.dialogs.remove(&dialog);
             }
             Event::Referred { dialog, id, request } => {
-                self.on_dialog(now, dialog, |call, hands| call.asked_to_transfer(hands, id, &request));
+                self.on_dialog(now, dialog, |call, hands| {
+                    call.asked_to_transfer(hands, call.leg.id, id, &request)
+                });
                 // Nobody's, or a call that is over: the first answer stands.
                 self.respond(now, id, sip::StatusCode::DECLINE);
             }
