@@ -1,10 +1,12 @@
 //! What a leg that is played or recorded costs beside its codec, a second of it. Budgets: three voices as one 10 us,
-//! 40 us while the limiter works; concealment 60 us, with every tenth frame lost.
+//! 40 us while the limiter works; concealment, and the
+//! jitter buffer with its concealment, 60 us, with every tenth frame lost.
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use media::{Concealer, Mixer, SampleRate};
+use media::{Concealer, JitterBuffer, Mixer, SampleRate};
 
 /// Samples in a frame, 20 ms.
 const FRAME: usize = 160;
@@ -45,6 +47,38 @@ fn conceal(bench: &mut Criterion) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench asks once, for its beginning")]
+fn jitter(bench: &mut Criterion) {
+    let said = voice(130.0, 8_000.0);
+    let start = Instant::now();
+    for (name, lost, most_ms) in [("clean", u32::MAX, 1), ("bad", 10, 30)] {
+        let mut buffer = JitterBuffer::new(start, SampleRate::Hz8000, 4);
+        let mut frame = [0; FRAME];
+        let mut number = 0_u32;
+        bench.bench_function(&format!("jitter_second/{name}"), |b| {
+            b.iter(|| {
+                for _ in 0..50 {
+                    let at = start + Duration::from_millis(20) * number;
+                    let late = Duration::from_millis(
+                        u64::from(number.wrapping_mul(2_654_435_761) >> 8 & 0xFF) * most_ms / 256,
+                    );
+                    if number % lost != 7 {
+                        let _ =
+                            buffer.insert(at + late, number, number.wrapping_mul(160), &number.to_be_bytes());
+                    }
+                    buffer.next_frame(at + Duration::from_millis(20), &mut frame, |payload, samples| {
+                        let index = usize::from(payload[3]) % 50 * FRAME;
+                        samples[..FRAME].copy_from_slice(&black_box(&said)[index..index + FRAME]);
+                        FRAME
+                    });
+                    black_box(&frame);
+                    number = number.wrapping_add(1);
+                }
+            });
+        });
+    }
+}
+
 /// Something of speech's level and unrest: a tone in syllables, over noise.
 fn voice(hertz: f64, loudness: f64) -> Vec<i16> {
     let mut seed = 1_u32;
@@ -58,5 +92,5 @@ fn voice(hertz: f64, loudness: f64) -> Vec<i16> {
         .collect()
 }
 
-criterion_group!(benches, mix, conceal);
+criterion_group!(benches, mix, conceal, jitter);
 criterion_main!(benches);

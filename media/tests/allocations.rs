@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use media::hearing::{AnswerDetector, BargeInDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
-    AudioFormat, Codec, Concealer, Digit, Mixer, Negotiated, PACKET_MAX, REPORT_MAX, SampleRate, SegmentId,
-    Session, SessionConfig, g722,
+    AudioFormat, Codec, Concealer, Digit, JitterBuffer, Mixer, Negotiated, PACKET_MAX, REPORT_MAX, Resampler,
+    SampleRate, SegmentId, Session, SessionConfig, g722,
 };
 
 /// Counts what this thread allocates; the harness has others.
@@ -133,6 +133,63 @@ fn concealment_allocates_nothing() {
     });
 
     assert_eq!(allocations, 0);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test asks once, for its beginning")]
+fn a_jitter_buffer_allocates_nothing() {
+    let start = Instant::now();
+    let mut buffer = JitterBuffer::new(start, SampleRate::Hz8000, 160);
+    let mut frame = [0; 160];
+
+    let allocations = allocations_of(|| {
+        for round in 0..FRAMES {
+            let now = start + Duration::from_millis(20) * round;
+            // Some are lost, some swapped, some held back for a while.
+            for number in match round % 50 {
+                3 => 0..0,
+                7..12 => 0..0,
+                12 => round - 5..round + 1,
+                _ => round..round + 1,
+            } {
+                let _ = buffer.insert(
+                    now,
+                    number ^ u32::from(number % 30 < 2),
+                    number * 160,
+                    &[number as u8; 160],
+                );
+            }
+            buffer.next_frame(now, &mut frame, |payload, samples| {
+                for (at, sample) in samples[..160].iter_mut().enumerate() {
+                    *sample = (at as i16 % 50) * i16::from(payload[0]);
+                }
+                160
+            });
+        }
+    });
+
+    let counts = buffer.counts();
+    assert!(counts.concealed > 0 && counts.lengthened > 0 && counts.shortened > 0, "{counts:?}");
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn a_resampler_allocates_nothing_after_its_beginning() {
+    for (from, to) in [(SampleRate::Hz8000, SampleRate::Hz48000), (SampleRate::Hz24000, SampleRate::Hz16000)]
+    {
+        let mut resampler = Resampler::new(from, to);
+        let samples = [1_000; 1_000];
+        let mut given = 0;
+
+        let allocations = allocations_of(|| {
+            for round in 0..FRAMES as usize {
+                resampler.feed(&samples[..round], |piece| given += piece.len());
+            }
+        });
+
+        assert!(given > 100_000, "{given}");
+        assert_eq!(allocations, 0);
+    }
 }
 
 #[test]

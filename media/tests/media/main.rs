@@ -7,6 +7,8 @@ mod g722;
 #[cfg(test)]
 mod hearing;
 #[cfg(test)]
+mod jitter;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod pcap;

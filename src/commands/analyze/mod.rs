@@ -7,6 +7,7 @@ mod coding;
 mod conceal;
 mod dtmf;
 mod packets;
+mod replay;
 mod rfc4733;
 mod tones;
 mod vad;
@@ -36,6 +37,8 @@ enum What {
     Conceal(conceal::Options),
     /// Keys in the audio, as tones: which, when, how long.
     Dtmf(Files),
+    /// What is heard of a file when its packets come as a trace says.
+    Replay(replay::Options),
     /// Telephone events in lists of packets: which digits the receiver of a call makes of them.
     Rfc4733(rfc4733::Options),
     /// Tones of the network: ringing, busy, congestion, special information, fax.
@@ -81,6 +84,7 @@ pub(super) fn run(options: &Options) -> Outcome {
         What::Amd(files) => files.each(amd::judge),
         What::Conceal(options) => conceal::run(options),
         What::Dtmf(files) => files.each(dtmf::judge),
+        What::Replay(options) => replay::run(options),
         What::Rfc4733(options) => rfc4733::run(options),
         What::Tones(files) => files.each(tones::judge),
         What::Vad(files) => files.each(vad::judge),
