@@ -3,6 +3,7 @@
 
 mod amd;
 mod audio;
+mod bargein;
 mod coding;
 mod conceal;
 mod dtmf;
@@ -33,6 +34,8 @@ pub(super) struct Options {
 enum What {
     /// Who answered, a person or a machine, in files that begin with the answer.
     Amd(Files),
+    /// Whether the caller interrupts us, in both sides of a call.
+    Bargein(bargein::Options),
     /// What is heard of a file when some of its packets are lost.
     Conceal(conceal::Options),
     /// Keys in the audio, as tones: which, when, how long.
@@ -82,6 +85,7 @@ struct SomeFailed {
 pub(super) fn run(options: &Options) -> Outcome {
     match &options.what {
         What::Amd(files) => files.each(amd::judge),
+        What::Bargein(options) => bargein::run(options),
         What::Conceal(options) => conceal::run(options),
         What::Dtmf(files) => files.each(dtmf::judge),
         What::Replay(options) => replay::run(options),
