@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+mod comfort;
 mod conceal;
 mod correlate;
 mod digit;
@@ -23,6 +24,7 @@ pub mod g711;
 pub mod g722;
 pub mod hearing;
 mod jitter;
+mod loudness;
 mod mixer;
 mod noise;
 mod playout;
@@ -32,11 +34,13 @@ mod session;
 mod wav;
 
 pub use codec::Codec;
+pub use comfort::{COMFORT_NOISE_MAX, ComfortNoise, NoiseMeter, NoiseSource};
 pub use conceal::Concealer;
 pub use correlate::{Correlation, correlate};
 pub use digit::{Digit, NotADigit};
 pub use format::{AudioFormat, SampleRate};
 pub use jitter::{JitterBuffer, JitterCounts};
+pub use loudness::Loudness;
 pub use mixer::Mixer;
 pub use playout::{Cleared, MarkResult, Played, Playout, PlayoutFact, PushError, SegmentId, TooManyMarks};
 pub use resample::Resampler;

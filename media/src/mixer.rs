@@ -28,6 +28,12 @@ const RELEASE: f32 = 1.013_96;
 /// Adds up the voices of one listener. Never allocates.
 #[derive(Debug, Clone)]
 pub struct Mixer {
+    limiter: Limiter,
+}
+
+/// Keeps sums below full scale.
+#[derive(Debug, Clone)]
+pub(crate) struct Limiter {
     /// Samples of 4 ms.
     block: usize,
     /// Where the gain stood at the end of the last frame.
@@ -37,17 +43,15 @@ pub struct Mixer {
 impl Mixer {
     /// For voices at this rate.
     pub fn new(rate: SampleRate) -> Self {
-        Self { block: rate.hertz() as usize / 250, gain: 1.0 }
+        Self { limiter: Limiter::new(rate) }
     }
 
     /// What all inputs come to. One that is shorter than `out` is silent from its end on, what is longer is not heard;
     /// without inputs `out` is silence.
     pub fn mix(&mut self, inputs: &[&[i16]], out: &mut [i16]) {
-        // Whole blocks, so that the gain has its corners at the same places whatever the rate.
-        let piece = PIECE / self.block * self.block;
         let mut sums = [0; PIECE];
         let mut begin = 0;
-        for out in out.chunks_mut(piece) {
+        for out in out.chunks_mut(self.limiter.piece()) {
             let sums = &mut sums[..out.len()];
             sums.fill(0);
             for input in inputs {
@@ -57,18 +61,35 @@ impl Mixer {
                 }
             }
             begin += out.len();
-            if self.gain >= 1.0 && peak(sums) <= LIMIT as i32 {
-                for (out, sum) in out.iter_mut().zip(&*sums) {
-                    *out = *sum as i16;
-                }
-            } else {
-                self.limit(sums, out);
+            self.limiter.limit(sums, out);
+        }
+    }
+}
+
+impl Limiter {
+    pub(crate) fn new(rate: SampleRate) -> Self {
+        Self { block: rate.hertz() as usize / 250, gain: 1.0 }
+    }
+
+    /// The most that is taken at once: whole blocks, so that the gain has its corners at the same places whatever the rate.
+    fn piece(&self) -> usize {
+        PIECE / self.block * self.block
+    }
+
+    /// Writes what is left of the sums, at most [`Self::piece`] of them.
+    pub(crate) fn limit(&mut self, sums: &[i32], out: &mut [i16]) {
+        debug_assert!(sums.len() <= self.piece(), "{} sums at once", sums.len());
+        if self.gain >= 1.0 && peak(sums) <= LIMIT as i32 {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = *sum as i16;
             }
+        } else if !sums.is_empty() {
+            self.lower(sums, out);
         }
     }
 
     /// Along straight lines between the ends of blocks, each as low as the blocks on both its sides ask for.
-    fn limit(&mut self, sums: &[i32], out: &mut [i16]) {
+    fn lower(&mut self, sums: &[i32], out: &mut [i16]) {
         let mut wanted = [1.0_f32; BLOCKS + 1];
         let blocks = sums.chunks(self.block);
         let last = blocks.len();

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use media::hearing::{AnswerDetector, BargeInDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
-    AudioFormat, Codec, Concealer, Digit, JitterBuffer, Mixer, Negotiated, PACKET_MAX, REPORT_MAX, Resampler,
-    SampleRate, SegmentId, Session, SessionConfig, g722,
+    AudioFormat, Codec, ComfortNoise, Concealer, Digit, JitterBuffer, Loudness, Mixer, Negotiated,
+    NoiseMeter, NoiseSource, PACKET_MAX, REPORT_MAX, Resampler, SampleRate, SegmentId, Session,
+    SessionConfig, g722,
 };
 
 /// Counts what this thread allocates; the harness has others.
@@ -190,6 +191,24 @@ fn a_resampler_allocates_nothing_after_its_beginning() {
         assert!(given > 100_000, "{given}");
         assert_eq!(allocations, 0);
     }
+}
+
+#[test]
+fn comfort_noise_and_loudness_allocate_nothing() {
+    let (mut meter, mut source) = (NoiseMeter::default(), NoiseSource::new(ComfortNoise::white(50), 1));
+    let mut loudness = Loudness::new(SampleRate::Hz8000);
+    let mut frame = [0; 160];
+
+    let allocations = allocations_of(|| {
+        for _ in 0..FRAMES {
+            source.fill(&mut frame);
+            meter.push(&frame);
+            source.describe(meter.measured().expect("a frame was measured"));
+            loudness.adjust(&mut frame);
+        }
+    });
+
+    assert_eq!(allocations, 0);
 }
 
 #[test]
