@@ -254,6 +254,10 @@ impl Voice {
     /// The engine's socket is up.
     pub fn attach(&mut self, interpreter: Interpreter) {
         self.engine = Some(interpreter);
+        for media in self.legs.iter_mut().filter_map(|leg| leg.media.as_mut()) {
+            media.session.playout().new_speaker();
+            media.position = None;
+        }
     }
 
     /// The engine is no longer there. What it said so far is still played.

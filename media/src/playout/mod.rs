@@ -310,6 +310,14 @@ impl Playout {
         Cleared { segment: concerned, played_ms, dropped_ms: milliseconds(dropped) }
     }
 
+    /// Somebody else speaks from now on, whose segments have numbers of their own: what was played or cleared under a
+    /// number is forgotten, what waits is still played.
+    pub fn new_speaker(&mut self) {
+        self.segments.forget_idle();
+        self.heard = self.heard.filter(|id| self.segments.find(*id).is_some());
+        self.flow = Flow::Running;
+    }
+
     /// Plays comfort noise until [`Self::resume`]; the queue stays as it is.
     pub fn pause(&mut self) {
         self.flow = Flow::Paused;

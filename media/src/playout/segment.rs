@@ -94,6 +94,11 @@ impl Segments {
         self.known.get_mut(index)
     }
 
+    /// Only those that still wait are remembered.
+    pub(super) fn forget_idle(&mut self) {
+        self.known.retain(|segment| segment.queued > 0);
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
         self.known.iter_mut()
     }

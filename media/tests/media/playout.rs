@@ -210,6 +210,22 @@ fn late_audio_of_a_cleared_segment_is_thrown_away_and_another_is_heard() {
 }
 
 #[test]
+fn another_speaker_begins_with_numbers_of_their_own() {
+    let mut playout = playout();
+    playout.push(ONE, PCMU, &[0x11; 160]).unwrap();
+    playout.clear(None);
+    playout.pause();
+    playout.push(TWO, PCMU, &[0x22; 160]).unwrap();
+
+    playout.new_speaker();
+    playout.push(ONE, PCMU, &[0x33; 160]).unwrap();
+
+    assert_eq!(frame(&mut playout), (Played::Audio, [0x22; 160]), "what waits is still heard");
+    assert_eq!(frame(&mut playout), (Played::Audio, [0x33; 160]));
+    assert_eq!(playout.played_ms(ONE), 20);
+}
+
+#[test]
 fn clearing_one_segment_leaves_the_audio_and_marks_of_the_others() {
     let mut playout = playout();
     playout.push(ONE, PCMU, &[0x11; 160]).unwrap();
