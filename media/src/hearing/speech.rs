@@ -7,8 +7,8 @@
 //!   peak     score of whoever holds the telephone, who is louder than the television
 //!   speech   score > rest + a share of the way to peak, less of it once somebody speaks
 //! ```
-//! A beginning is decided on two loud frames and told with the moment at which the score began to rise; an end after 120 ms
-//! of quiet.
+//! A beginning is decided on two loud frames, and told with the moment at which the loudest three bands began to rise; a
+//! consonant that is closed for up to 120 ms before its vowel belongs to it. An end is decided after 120 ms of quiet.
 
 use super::spectrum::{BINS, HOP, Spectrum};
 
@@ -36,8 +36,16 @@ const PEAK_FALL: f32 = 0.0035;
 const REST_PACE: f32 = 0.0173;
 const REST_FADE: f32 = 0.002;
 
-/// Share of the margin above which a rise belongs to the speech that follows it.
-const RISE_SHARE: f32 = 0.4;
+/// How far the loudest three bands are above what is usual for them when they belong to the speech that follows, and how much
+/// farther where they are quiet in between. In dB of their geometric mean.
+const RISE_DB: f32 = 6.0;
+const BURST_DB: f32 = 3.0;
+
+/// How long they may be quiet, in frames.
+const CLOSED: u32 = 6;
+
+/// How fast what is usual follows, a frame.
+const USUAL_PACE: f32 = 0.03;
 
 /// Frames over which the floor of a band is sought: six pieces of 12, 1.4 s.
 const PIECES: usize = 6;
@@ -72,8 +80,9 @@ pub(super) struct SpeechLevel {
     least: [[f32; BANDS]; PIECES],
     floor: [f32; BANDS],
     peak: f32,
-    /// Scores of the last frames, the newest first.
-    recent: [f32; 10],
+    /// How loud the loudest three bands were in the last frames, the newest first, and usually without speech.
+    recent: [f32; 24],
+    usual: f32,
     rest: f32,
     frames: u64,
     loud: u32,
@@ -90,7 +99,8 @@ impl Default for SpeechLevel {
             least: [[1e12; BANDS]; PIECES],
             floor: [QUIET; BANDS],
             peak: FIRST_PEAK_DB,
-            recent: [0.0; 10],
+            recent: [0.0; 24],
+            usual: 3.0,
             rest: 1.0,
             frames: 0,
             loud: 0,
@@ -138,6 +148,7 @@ impl SpeechLevel {
         let piece = (self.frames / PIECE) as usize % PIECES;
         let fresh = self.frames.is_multiple_of(PIECE);
         let mut score = 1.0_f32;
+        let mut loudest = [1.0_f32; 3];
         for band in 0..BANDS {
             let bins = &power[EDGES[band]..EDGES[band + 1]];
             let now = bins.iter().sum::<f32>() / bins.len() as f32 + QUIET;
@@ -151,7 +162,13 @@ impl SpeechLevel {
                 self.floor[band] = self.least.iter().fold(1e12, |least, piece| piece[band].min(least));
             }
             // Eleven of these fit: at most 10^38 together.
-            score *= (now / (MIDDLE * self.floor[band])).clamp(1.0, 2_500.0);
+            let mut above = (now / (MIDDLE * self.floor[band])).clamp(1.0, 2_500.0);
+            score *= above;
+            for loudest in &mut loudest {
+                if above > *loudest {
+                    std::mem::swap(&mut above, loudest);
+                }
+            }
         }
         let score = 10.0 * score.log10() / BANDS as f32;
         if score > self.peak {
@@ -167,16 +184,18 @@ impl SpeechLevel {
         self.peak = self.peak.max(self.rest + APART_DB);
         let share = if self.speaking { KEEP_SHARE } else { BEGIN_SHARE };
         let margin = (share * (self.peak - self.rest)).clamp(LEAST_DB, MOST_DB);
+        let loudest = 10.0 * loudest.iter().product::<f32>().log10() / 3.0;
+        if !self.speaking {
+            self.usual += USUAL_PACE * (loudest.min(self.usual + 6.0) - self.usual);
+        }
         self.recent.rotate_right(1);
-        self.recent[0] = score;
+        self.recent[0] = loudest;
         if score > self.rest + margin {
             self.loud += 1;
             self.quiet = 0;
             if !self.speaking && self.loud >= 2 {
                 self.speaking = true;
-                let low = self.rest + RISE_SHARE * margin;
-                let rise = self.recent.iter().take_while(|score| **score > low).count() as u64;
-                self.start = self.frames.saturating_sub(1 + rise);
+                self.start = self.frames.saturating_sub(1 + self.rise());
             }
             self.last_loud = self.frames;
             return None;
@@ -187,6 +206,23 @@ impl SpeechLevel {
             return self.finish();
         }
         None
+    }
+
+    /// Frames since the speech that was recognised now began.
+    fn rise(&self) -> u64 {
+        let (mut rise, mut quiet) = (0, 0);
+        for (back, loudest) in (1..).zip(self.recent) {
+            let burst = if quiet > 0 { BURST_DB } else { 0.0 };
+            if loudest > self.usual + RISE_DB + burst {
+                (rise, quiet) = (back, 0);
+            } else {
+                quiet += 1;
+                if quiet > CLOSED {
+                    break;
+                }
+            }
+        }
+        rise
     }
 
     pub(super) fn finish(&mut self) -> Option<SpeechSegment> {
