@@ -90,14 +90,16 @@ impl Resampler {
         }
     }
 
+    /// Each stream takes its own of the samples.
     fn fill(&mut self, input: &[i16]) {
-        let mut place = self.filled % self.ins;
-        let mut cycle = self.history + self.filled / self.ins;
-        for sample in input {
-            self.streams[place * self.stride + cycle] = f32::from(*sample);
-            place += 1;
-            if place == self.ins {
-                (place, cycle) = (0, cycle + 1);
+        for place in 0..self.ins {
+            // The first of them that stands at this place of a cycle.
+            let first = (place + self.ins - self.filled % self.ins) % self.ins;
+            let cycle = self.history + (self.filled + first) / self.ins;
+            let stream = &mut self.streams[place * self.stride..(place + 1) * self.stride];
+            let own = input.get(first..).unwrap_or_default().iter().step_by(self.ins);
+            for (to, from) in stream[cycle.min(self.stride)..].iter_mut().zip(own) {
+                *to = f32::from(*from);
             }
         }
         self.filled += input.len();

@@ -36,6 +36,9 @@ const LONG_ORDER: usize = 64;
 /// The long predictor grows up to this with the rate: twice as many weights for 16,000 Hz.
 const LONG_ORDER_MOST: usize = 128;
 
+/// The one from behind a gap, which has less to be made from.
+const BEHIND_ORDER: usize = 52;
+
 /// The short predictor forgets a little with every sample it looks further back.
 const FORGETS: f32 = 0.997;
 
@@ -162,14 +165,14 @@ impl Concealer {
     /// into step with what follows, and blended with a guess from there backwards.
     pub fn bridge(&mut self, following: &[i16], out: &mut [i16]) {
         let window = following.len().min(self.scale * LONG_WINDOW);
-        let order = self.long.len().min(window / 3);
+        let order = self.long.len().min(self.scale * BEHIND_ORDER).min(window / 3);
         let mut loss = self.loss();
         let begin = loss.played;
         let end = begin + out.len();
         if order == 0 || out.len() > self.scale * BRIDGED || end > self.scale * GONE {
             return self.conceal(out);
         }
-        let compared = &following[..window.min(self.scale * BLEND_MOST)];
+        let compared = &following[..window.min(self.scale * COMPARED)];
         self.make(&mut loss, end + self.scale * STEPS + compared.len());
         let shift = self.out_of_step(end, compared);
 

@@ -56,7 +56,7 @@ const FAR_TOO_LATE: Micros = 30_000;
 /// And one so great at any price.
 const HOPELESS: Micros = 150_000;
 
-/// Between two changes that do not hurry, 30 ms.
+/// Between two tries that do not hurry, 30 ms.
 const REST: usize = 240;
 
 /// Counters since the buffer began. Samples are those of the buffer's rate.
@@ -129,7 +129,7 @@ pub struct JitterBuffer {
     guessed: usize,
     /// Where the packet decoded last is played, less its media time.
     latest: Micros,
-    /// Samples played since speech was made longer or shorter.
+    /// Samples played since it was tried to make speech longer or shorter.
     since_change: usize,
     counts: JitterCounts,
 }
@@ -433,8 +433,8 @@ impl JitterBuffer {
                 self.begin += period;
                 self.ready -= period;
                 self.counts.shortened += period as u64;
-                self.since_change = 0;
             }
+            self.since_change = 0;
         } else if slack < -TOO_EARLY || stalled {
             // Nothing is left for the next frame.
             let short = contiguous < 2 * wanted;
@@ -456,8 +456,8 @@ impl JitterBuffer {
                 self.speech[self.begin..self.begin + period].copy_from_slice(&self.scratch[..period]);
                 self.ready += period;
                 self.counts.lengthened += period as u64;
-                self.since_change = 0;
             }
+            self.since_change = 0;
         }
     }
 

@@ -77,15 +77,18 @@ pub(super) fn lengthen(
     Some(period)
 }
 
+/// Every other period is tried, then those around the best.
 fn best(periods: std::ops::RangeInclusive<usize>, like: impl Fn(usize) -> f32) -> Option<(usize, f32)> {
-    let mut best: Option<(usize, f32)> = None;
-    for period in periods {
+    let better = |best: (usize, f32), period: usize| {
         let likeness = like(period);
-        if best.is_none_or(|(_, most)| likeness >= most) {
-            best = Some((period, likeness));
-        }
-    }
-    best
+        if likeness >= best.1 { (period, likeness) } else { best }
+    };
+    let first = Some(*periods.start()).filter(|_| !periods.is_empty())?;
+    let coarse = periods.clone().step_by(2).fold((first, f32::MIN), better);
+    let around = [coarse.0 - 1, coarse.0 + 1].into_iter().filter(|period| periods.contains(period));
+    Some(
+        around.fold(coarse, |best, period| if like(period) > best.1 { (period, like(period)) } else { best }),
+    )
 }
 
 /// 1 for pieces of the same shape; quiet ones count as such, whatever their shape.
