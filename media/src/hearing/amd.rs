@@ -17,33 +17,54 @@ const FRAME_MS: u64 = 20;
 /// How much earlier than its last frame a beep ends, in samples.
 const EARLIER: u64 = 40;
 
-/// What was measured on greetings. All in milliseconds.
-mod table {
+/// The timing by which a person and a machine are told apart, all in milliseconds. The default is what was measured on
+/// greetings; `examples/answers.rs` chooses others and says how well they do with voices they were not chosen with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerTiming {
     /// Who speaks for so long at once is a machine; people who answer for a business take up to 3.5 s.
-    pub(super) const LONG: u64 = 3_450;
+    pub long: u64,
     /// Who has spoken for so long at once stays one, whatever follows.
-    pub(super) const TOO_LONG: u64 = 4_250;
+    pub too_long: u64,
     /// Silence after which somebody waits for an answer.
-    pub(super) const WAITING: u64 = 1_700;
+    pub waiting: u64,
     /// The same after a long greeting, to take back that it is a machine's.
-    pub(super) const WAITING_LONG: u64 = 1_300;
+    pub waiting_long: u64,
     /// A pause between two utterances is longer than this.
-    pub(super) const PAUSE: u64 = 650;
+    pub pause: u64,
     /// After the first word: when the first verdict comes at the latest.
-    pub(super) const LATEST: u64 = 3_780;
+    pub latest: u64,
     /// The same while a tone sounds that may be a beep.
-    pub(super) const DEADLINE: u64 = 3_860;
+    pub deadline: u64,
     /// A third utterance of this length is no answer of a person.
-    pub(super) const THIRD: u64 = 900;
+    pub third: u64,
     /// Silence within which somebody still speaks.
-    pub(super) const SPEAKING: u64 = 700;
+    pub speaking: u64,
     /// Of speech within that, above which a machine is the better guess.
-    pub(super) const MUCH: u64 = 2_400;
-    /// Nobody says anything.
-    pub(super) const NOBODY: u64 = 30_000;
-    /// The least length of a beep.
-    pub(super) const BEEP: u32 = 100;
+    pub much: u64,
 }
+
+impl Default for AnswerTiming {
+    fn default() -> Self {
+        Self {
+            long: 3_450,
+            too_long: 4_250,
+            waiting: 1_700,
+            waiting_long: 1_300,
+            pause: 650,
+            latest: 3_760,
+            deadline: 3_840,
+            third: 900,
+            speaking: 700,
+            much: 2_400,
+        }
+    }
+}
+
+/// When nobody says anything, a machine is the better guess, in milliseconds.
+const NOBODY: u64 = 30_000;
+
+/// The least length of a beep, in milliseconds.
+const BEEP: u32 = 100;
 
 /// Frames after which a beep that still sounds says who answered.
 const CERTAIN: u32 = 10;
@@ -86,6 +107,7 @@ pub enum AmdEvent {
 /// Listens to a leg from its answer on.
 #[derive(Debug, Clone)]
 pub struct AnswerDetector {
+    timing: AnswerTiming,
     spectrum: Spectrum,
     speech: SpeechLevel,
     runs: Runs,
@@ -113,7 +135,15 @@ struct Heard {
 
 impl Default for AnswerDetector {
     fn default() -> Self {
+        Self::new(AnswerTiming::default())
+    }
+}
+
+impl AnswerDetector {
+    /// Judges by this timing.
+    pub fn new(timing: AnswerTiming) -> Self {
         Self {
+            timing,
             spectrum: Spectrum::default(),
             speech: SpeechLevel::default(),
             runs: Runs::new(0.6, 20.0),
@@ -124,9 +154,7 @@ impl Default for AnswerDetector {
             waiting: [None; 2],
         }
     }
-}
 
-impl AnswerDetector {
     /// Hears the next samples, at most 20 ms at once. Then ask [`Self::next_event`] until it has nothing.
     pub fn push(&mut self, samples: &[i16]) {
         let mut rest = samples;
@@ -149,7 +177,7 @@ impl AnswerDetector {
     pub fn finish(&mut self) {
         let now = self.spectrum.frames() * FRAME_MS;
         if self.verdict.is_none() && self.heard.first.is_some() {
-            let (who, confidence) = self.heard.guessed(0);
+            let (who, confidence) = self.heard.guessed(&self.timing, 0);
             self.tell(who, confidence, now);
         }
     }
@@ -181,12 +209,14 @@ impl AnswerDetector {
         let beeping = self.runs.run.is_some_and(|run| run.frames >= 3 && is_steady(&run));
         self.speech.frame(self.spectrum.power());
         if !beeping && !self.heard.beep && self.speech.is_loud() {
-            self.heard.word(now, self.speech.speaking_since().map_or(now, |start| start / 8));
+            self.heard.word(&self.timing, now, self.speech.speaking_since().map_or(now, |start| start / 8));
         }
         // A beep that is not over says more than the silence before it.
         let beeping = (beeping || self.ended.is_some())
-            && self.heard.first.is_some_and(|first| now < first + table::DEADLINE);
-        if let Some((who, confidence)) = self.heard.judged(now, self.verdict).filter(|_| !beeping) {
+            && self.heard.first.is_some_and(|first| now < first + self.timing.deadline);
+        if let Some((who, confidence)) =
+            self.heard.judged(&self.timing, now, self.verdict).filter(|_| !beeping)
+        {
             self.tell(who, confidence, now);
         }
     }
@@ -213,9 +243,9 @@ impl AnswerDetector {
 
 impl Heard {
     /// Somebody spoke in the frame that ends now.
-    fn word(&mut self, now: u64, since: u64) {
+    fn word(&mut self, timing: &AnswerTiming, now: u64, since: u64) {
         let first = *self.first.get_or_insert(since);
-        if self.utterances == 0 || now > self.last + table::PAUSE {
+        if self.utterances == 0 || now > self.last + timing.pause {
             self.before += self.last - self.utterance;
             self.utterances += 1;
             self.utterance = if self.utterances == 1 { first } else { since.max(self.last) };
@@ -229,42 +259,42 @@ impl Heard {
         self.before + (self.last - self.utterance)
     }
 
-    fn judged(&self, now: u64, verdict: Option<Answerer>) -> Option<(Answerer, f32)> {
+    fn judged(&self, timing: &AnswerTiming, now: u64, verdict: Option<Answerer>) -> Option<(Answerer, f32)> {
         if self.beep {
             return None;
         }
         let Some(first) = self.first else {
-            return (now >= table::NOBODY && verdict.is_none()).then_some((Answerer::Machine, 0.5));
+            return (now >= NOBODY && verdict.is_none()).then_some((Answerer::Machine, 0.5));
         };
         let silent = now - self.last;
         let since_first = now - first;
-        if self.longest >= table::TOO_LONG {
+        if self.longest >= timing.too_long {
             return Some((Answerer::Machine, 0.97));
         }
-        if self.utterances >= 3 && now - self.utterance >= table::THIRD && silent < 200 {
+        if self.utterances >= 3 && now - self.utterance >= timing.third && silent < 200 {
             return Some((Answerer::Machine, 0.85));
         }
         let machine = verdict == Some(Answerer::Machine);
         if machine {
-            let ended = (table::WAITING_LONG..table::WAITING_LONG + 2 * FRAME_MS).contains(&silent)
+            let ended = (timing.waiting_long..timing.waiting_long + 2 * FRAME_MS).contains(&silent)
                 && self.utterances <= 2;
             return ended.then_some((Answerer::Human, 0.6));
         }
-        if verdict.is_none() && self.longest >= table::LONG {
+        if verdict.is_none() && self.longest >= timing.long {
             return Some((Answerer::Machine, 0.8));
         }
         if verdict.is_some() {
             return None;
         }
-        if silent >= table::WAITING {
+        if silent >= timing.waiting {
             return Some((Answerer::Human, if self.longest < 1_000 { 0.9 } else { 0.75 }));
         }
-        (since_first >= table::LATEST).then(|| self.guessed(silent))
+        (since_first >= timing.latest).then(|| self.guessed(timing, silent))
     }
 
     /// Where there is no time to wait for more.
-    fn guessed(&self, silent: u64) -> (Answerer, f32) {
-        let goes_on = self.talk() > table::MUCH && silent < table::SPEAKING;
+    fn guessed(&self, timing: &AnswerTiming, silent: u64) -> (Answerer, f32) {
+        let goes_on = self.talk() > timing.much && silent < timing.speaking;
         (if goes_on || self.utterances >= 3 { Answerer::Machine } else { Answerer::Human }, 0.6)
     }
 }
@@ -283,7 +313,7 @@ fn is_beep(run: &Run) -> bool {
         (false, true) => (0.85, 12.0),
         (false, false) => (0.80, 20.0),
     };
-    (table::BEEP..=2_500).contains(&length)
+    (BEEP..=2_500).contains(&length)
         && run.hz[0] > 380.0
         && run.core >= core
         && wavers <= most

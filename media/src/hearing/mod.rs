@@ -14,7 +14,7 @@ mod tonal;
 mod tones;
 mod trig;
 
-pub use amd::{AmdEvent, AnswerDetector, Answerer};
+pub use amd::{AmdEvent, AnswerDetector, AnswerTiming, Answerer};
 pub use bargein::{BargeIn, BargeInDetector};
 pub use dtmf::{DtmfDetector, DtmfTone, HeardDigit};
 pub use speech::{SpeechDetector, SpeechSegment};
