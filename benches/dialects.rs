@@ -66,9 +66,10 @@ fn read(bench: &mut Criterion) {
     ] {
         let mut interpreter = interpreter(dialect);
         let mut scratch = Vec::with_capacity(4096);
+        let mut out = Outgoing::default();
         group.bench_function(name, |b| {
             b.iter(|| {
-                let said = interpreter.understand(black_box(message), &mut scratch);
+                let said = interpreter.understand(black_box(message), &mut scratch, &mut out);
                 black_box(said.is_ok())
             });
         });

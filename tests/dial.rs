@@ -190,6 +190,7 @@ fn engine(address: SocketAddr, dialect: Dialect) -> Engine {
         name: EngineName::from("bot"),
         url: format!("ws://{address}/"),
         dialect,
+        sample_rate: None,
         headers: Vec::new(),
         parameters: Vec::new(),
         connect_timeout: Duration::from_secs(10),

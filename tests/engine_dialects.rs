@@ -41,7 +41,7 @@ proptest! {
         let mut frame = vec![1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         frame.extend_from_slice(&segment.to_be_bytes());
         frame.extend_from_slice(&audio);
-        let said = interpreter(Dialect::EdgeV1).understand(Incoming::Binary(&frame), &mut scratch).map(own);
+        let said = interpreter(Dialect::EdgeV1).understand(Incoming::Binary(&frame), &mut scratch, &mut Outgoing::default()).map(own);
         let spoken = Said::Audio { segment: SegmentId(segment), format, payload: &audio, last: false };
         prop_assert_eq!(said, Ok(own(spoken)));
 
@@ -49,7 +49,7 @@ proptest! {
             let text = json!({ "event": "media", "media": { "payload": payload } }).to_string();
             for text in [text.replace('/', "\\/"), text] {
                 let mut twilio = interpreter(Dialect::Twilio);
-                let said = twilio.understand(Incoming::Text(&text), &mut scratch).map(own);
+                let said = twilio.understand(Incoming::Text(&text), &mut scratch, &mut Outgoing::default()).map(own);
                 let spoken = Said::Audio { segment: SegmentId(0), format, payload: &audio, last: false };
                 prop_assert_eq!(said, Ok(own(spoken)));
             }
@@ -58,11 +58,11 @@ proptest! {
 
     #[test]
     fn no_message_breaks_an_interpreter(text: String, bytes: Vec<u8>) {
-        for dialect in BOTH {
+        for dialect in Dialect::ALL {
             let mut interpreter = interpreter(dialect);
             let mut scratch = Vec::new();
             for message in [Incoming::Text(&text), Incoming::Binary(&bytes)] {
-                if let Err(fault) = interpreter.understand(message, &mut scratch) {
+                if let Err(fault) = interpreter.understand(message, &mut scratch, &mut Outgoing::default()) {
                     prop_assert_eq!(fault.close, None, "one mistake is forgiven");
                     prop_assert!(fault.to_string().len() < 1_000);
                 }
@@ -79,7 +79,7 @@ proptest! {
         let mut scratch = Vec::new();
         let format = AudioFormat::L16 { rate: SampleRate::Hz8000 };
 
-        let said = interpreter(Dialect::EdgeV1).understand(Incoming::Binary(&frame), &mut scratch).map(own);
+        let said = interpreter(Dialect::EdgeV1).understand(Incoming::Binary(&frame), &mut scratch, &mut Outgoing::default()).map(own);
 
         let spoken = Said::Audio { segment: SegmentId(0), format, payload: &audio, last: false };
         prop_assert_eq!(said, Ok(if audio.is_empty() { own(Said::Nothing) } else { own(spoken) }));
@@ -94,16 +94,20 @@ fn mistakes_are_forgiven_until_there_are_too_many_in_a_row() {
         let good = r#"{"type":"pause","event":"whatever"}"#;
         for round in 0..2 {
             for _ in 1..MISTAKES_IN_A_ROW {
-                let fault = interpreter.understand(Incoming::Binary(&[0]), &mut scratch).unwrap_err();
+                let fault = interpreter
+                    .understand(Incoming::Binary(&[0]), &mut scratch, &mut Outgoing::default())
+                    .unwrap_err();
                 assert_eq!(fault.close, None, "{dialect:?} {round}");
             }
-            interpreter.understand(Incoming::Text(good), &mut scratch).unwrap();
+            interpreter.understand(Incoming::Text(good), &mut scratch, &mut Outgoing::default()).unwrap();
         }
         for _ in 1..MISTAKES_IN_A_ROW {
-            let _ = interpreter.understand(Incoming::Binary(&[0]), &mut scratch);
+            let _ = interpreter.understand(Incoming::Binary(&[0]), &mut scratch, &mut Outgoing::default());
         }
 
-        let fault = interpreter.understand(Incoming::Binary(&[0]), &mut scratch).unwrap_err();
+        let fault = interpreter
+            .understand(Incoming::Binary(&[0]), &mut scratch, &mut Outgoing::default())
+            .unwrap_err();
 
         assert_eq!(fault.close, Some(close), "{dialect:?}");
     }
@@ -113,7 +117,11 @@ fn mistakes_are_forgiven_until_there_are_too_many_in_a_row() {
 fn a_fault_names_the_message_it_is_about() {
     let mut scratch = Vec::new();
     let fault = interpreter(Dialect::EdgeV1)
-        .understand(Incoming::Text(r#"{"type":"dtmf","id":"d7","digits":"12x"}"#), &mut scratch)
+        .understand(
+            Incoming::Text(r#"{"type":"dtmf","id":"d7","digits":"12x"}"#),
+            &mut scratch,
+            &mut Outgoing::default(),
+        )
         .unwrap_err();
 
     assert_eq!(fault.re.as_deref(), Some("d7"));
@@ -154,14 +162,14 @@ fn heard(number: u32, payload: &[u8]) -> Heard<'_> {
 /// The audio of the one message that waits, whose numbers must be those of the `number`th frame.
 fn audio_of(dialect: Dialect, number: u32, out: &mut Outgoing) -> Vec<u8> {
     let (form, message) = out.pop().unwrap();
-    match dialect {
-        Dialect::EdgeV1 => {
+    match dialect.decides_before_answer() {
+        true => {
             assert_eq!(form, Form::Binary);
             let (header, audio) = FrameHeader::parse(&message).unwrap();
             assert_eq!((header.sequence, header.media_time), (number, number * 160));
             audio.to_vec()
         }
-        Dialect::Twilio => {
+        false => {
             assert_eq!(form, Form::Text);
             let message: Value = serde_json::from_slice(&message).unwrap();
             assert_eq!(message["sequenceNumber"], (number + 2).to_string());

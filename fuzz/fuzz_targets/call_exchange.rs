@@ -266,6 +266,7 @@ fn settings() -> Settings {
         name: "native".into(),
         url: "ws://10.0.0.5/".into(),
         dialect: Dialect::EdgeV1,
+        sample_rate: None,
         headers: Vec::new(),
         parameters: Vec::new(),
         connect_timeout: Duration::from_secs(2),

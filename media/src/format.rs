@@ -27,6 +27,20 @@ impl SampleRate {
     }
 }
 
+/// A sample rate that nobody here can handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} Hz is none of 8000, 16000, 24000 and 48000")]
+pub struct UnknownRate(pub u32);
+
+impl TryFrom<u32> for SampleRate {
+    type Error = UnknownRate;
+
+    fn try_from(hertz: u32) -> Result<Self, UnknownRate> {
+        let all = [Self::Hz8000, Self::Hz16000, Self::Hz24000, Self::Hz48000];
+        all.into_iter().find(|rate| rate.hertz() == hertz).ok_or(UnknownRate(hertz))
+    }
+}
+
 /// How audio is laid out in bytes between us and an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AudioFormat {

@@ -38,7 +38,7 @@ pub use comfort::{COMFORT_NOISE_MAX, ComfortNoise, NoiseMeter, NoiseSource};
 pub use conceal::Concealer;
 pub use correlate::{Correlation, correlate};
 pub use digit::{Digit, NotADigit};
-pub use format::{AudioFormat, SampleRate};
+pub use format::{AudioFormat, SampleRate, UnknownRate};
 pub use jitter::{JitterBuffer, JitterCounts};
 pub use loudness::Loudness;
 pub use mixer::Mixer;

@@ -72,6 +72,8 @@ impl SocketLimits {
 pub struct EngineSocket {
     /// What it speaks.
     pub dialect: Dialect,
+    /// Samples a second, where the dialect leaves them open and the configuration does not.
+    pub rate: Option<media::SampleRate>,
     /// The socket.
     pub websocket: WebSocket<EngineStream>,
 }
@@ -112,7 +114,7 @@ impl Dialler {
         let (stream, twin) = detached.map_err(|error| EngineFailure::Connect(error.to_string()))?;
         let mut websocket = shake_hands(request, stream, twin, self.limits.config()).await?;
         websocket.get_mut().ration();
-        Ok(EngineSocket { dialect: engine.dialect, websocket })
+        Ok(EngineSocket { dialect: engine.dialect, rate: engine.sample_rate, websocket })
     }
 
     async fn secure(
@@ -168,7 +170,19 @@ fn upgrade(engine: &Engine, url: &Url) -> Result<Request, EngineFailure> {
         Dialect::EdgeV1 => {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("edge.v1"));
         }
-        Dialect::Twilio => {}
+        Dialect::Jambonz => {
+            let both = HeaderValue::from_static("audio.drachtio.org, audio.jambonz.org");
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, both);
+        }
+        Dialect::Asterisk | Dialect::AsteriskJson => {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("media"));
+        }
+        Dialect::Twilio
+        | Dialect::Telnyx
+        | Dialect::Plivo
+        | Dialect::Exotel
+        | Dialect::Vonage
+        | Dialect::Pipecat => {}
     }
     Ok(request)
 }

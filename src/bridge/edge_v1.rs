@@ -24,6 +24,7 @@ pub use frame::{
 };
 
 use super::interpreter::Credit;
+use super::language::Language;
 use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
 use crate::call::{Direction, EngineEvent, EngineStart, FIRST_LEG, LegId, LegRole};
@@ -48,6 +49,37 @@ enum State {
     Silent,
     Speaking { began: Instant },
     Stopped,
+}
+
+impl Language for EdgeV1 {
+    fn tell(&mut self, now: Instant, event: &EngineEvent, out: &mut Outgoing) {
+        Self::tell(self, now, event, out);
+    }
+
+    fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool {
+        Self::hear(self, heard, out)
+    }
+
+    fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
+        Self::digit(self, leg, digit, duration, out);
+    }
+
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
+        Self::answer(self, answer, out);
+    }
+
+    fn complain(&mut self, complaint: &Complaint<'_>, out: &mut Outgoing) {
+        Self::complain(self, complaint, out);
+    }
+
+    fn understand<'a>(
+        &mut self,
+        message: Incoming<'a>,
+        _scratch: &'a mut Vec<u8>,
+        _out: &mut Outgoing,
+    ) -> Result<Said<'a>, (Mistake, Option<String>)> {
+        Self::understand(self, message)
+    }
 }
 
 impl EdgeV1 {

@@ -3,9 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-use media::Digit;
+use media::{AudioFormat, Digit, SampleRate};
 
+use super::asterisk::{Asterisk, Control};
+use super::exotel::Exotel;
+use super::jambonz::Jambonz;
+use super::language::Language;
+use super::pipecat::Pipecat;
+use super::plivo::Plivo;
 use super::said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};
+use super::telnyx::Telnyx;
+use super::vonage::Vonage;
 use super::{EdgeV1, Outgoing, Twilio};
 use crate::call::{CallId, Dialect, EngineEvent, LegId};
 
@@ -24,68 +32,65 @@ pub struct Credit {
 /// Translates between a call and its engine.
 #[derive(Debug)]
 pub struct Interpreter {
-    dialect: State,
+    language: Box<dyn Language>,
     mistakes: u32,
 }
 
-#[derive(Debug)]
-enum State {
-    EdgeV1(EdgeV1),
-    Twilio(Twilio),
-}
-
 impl Interpreter {
-    /// For a conversation that begins.
+    /// For a conversation that begins, with audio as the dialect usually has it.
     pub fn new(dialect: Dialect, call: CallId, credit: Credit) -> Self {
-        let dialect = match dialect {
-            Dialect::EdgeV1 => State::EdgeV1(EdgeV1::new(credit)),
-            Dialect::Twilio => State::Twilio(Twilio::new(call)),
+        Self::with_rate(dialect, None, call, credit)
+    }
+
+    /// For a conversation that begins, with so many samples a second where the dialect leaves them open.
+    pub fn with_rate(dialect: Dialect, rate: Option<SampleRate>, call: CallId, credit: Credit) -> Self {
+        let coded = match rate {
+            None | Some(SampleRate::Hz8000) => AudioFormat::Pcmu,
+            Some(rate) => AudioFormat::L16 { rate },
         };
-        Self { dialect, mistakes: 0 }
+        let language: Box<dyn Language> = match dialect {
+            Dialect::EdgeV1 => Box::new(EdgeV1::new(credit)),
+            Dialect::Twilio => Box::new(Twilio::new(call)),
+            Dialect::Telnyx => Box::new(Telnyx::new(call, coded)),
+            Dialect::Plivo => Box::new(Plivo::new(call, coded)),
+            Dialect::Exotel => Box::new(Exotel::new(call, rate.unwrap_or(SampleRate::Hz8000))),
+            Dialect::Vonage => Box::new(Vonage::new(rate.unwrap_or(SampleRate::Hz16000))),
+            Dialect::Jambonz => Box::new(Jambonz::new(call, rate.unwrap_or(SampleRate::Hz8000))),
+            Dialect::Asterisk => Box::new(Asterisk::new(call, Control::Plain)),
+            Dialect::AsteriskJson => Box::new(Asterisk::new(call, Control::Json)),
+            Dialect::Pipecat => Box::new(Pipecat::new(rate.unwrap_or(SampleRate::Hz16000))),
+        };
+        Self { language, mistakes: 0 }
     }
 
     /// Writes what the call has to tell, where the dialect has words for it.
     pub fn tell(&mut self, now: Instant, event: &EngineEvent, out: &mut Outgoing) {
-        match &mut self.dialect {
-            State::EdgeV1(edge) => edge.tell(now, event, out),
-            State::Twilio(twilio) => twilio.tell(now, event, out),
-        }
+        self.language.tell(now, event, out);
     }
 
     /// Writes one packet's audio. Whether it did: the engine hears nothing before it was told of the call
     /// and after it was told to stop.
     pub fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool {
-        match &mut self.dialect {
-            State::EdgeV1(edge) => edge.hear(heard, out),
-            State::Twilio(twilio) => twilio.hear(heard, out),
-        }
+        self.language.hear(heard, out)
     }
 
     /// Writes a key that the far end of `leg` pressed.
     pub fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
-        match &mut self.dialect {
-            State::EdgeV1(edge) => edge.digit(leg, digit, duration, out),
-            State::Twilio(twilio) => twilio.digit(digit, out),
-        }
+        self.language.digit(leg, digit, duration, out);
     }
 
     /// Writes what became of the engine's audio.
     pub fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
-        match &mut self.dialect {
-            State::EdgeV1(edge) => edge.answer(answer, out),
-            State::Twilio(twilio) => twilio.answer(answer, out),
-        }
+        self.language.answer(answer, out);
     }
 
     /// Writes what is wrong; not every dialect has words for it.
     pub fn complain(&mut self, complaint: &Complaint<'_>, out: &mut Outgoing) {
-        match &mut self.dialect {
-            State::EdgeV1(edge) => edge.complain(complaint, out),
-            State::Twilio(_) => {}
-        }
+        self.language.complain(complaint, out);
     }
 
-    /// Reads one message. Audio is borrowed from it, or decoded into `scratch`.
+    /// Reads one message. Audio is borrowed from it, or decoded into `scratch`; what the dialect wants answered at once
+    /// goes into `out`.
     ///
     /// # Errors
     /// What was wrong with the message, and whether the conversation should end over it.
@@ -93,12 +98,10 @@ impl Interpreter {
         &mut self,
         message: Incoming<'a>,
         scratch: &'a mut Vec<u8>,
+        out: &mut Outgoing,
     ) -> Result<Said<'a>, Fault> {
-        let understood = match &mut self.dialect {
-            State::EdgeV1(edge) => edge.understand(message),
-            State::Twilio(twilio) => twilio.understand(message, scratch).map_err(|mistake| (mistake, None)),
-        };
-        understood
+        self.language
+            .understand(message, scratch, out)
             .inspect(|_| self.mistakes = 0)
             .map_err(|(mistake, re)| Self::fault(&mut self.mistakes, mistake, re))
     }

@@ -8,13 +8,23 @@
 //! An [`Interpreter`] holds what a dialect must remember (counters, the stream's name) and nothing else: what a
 //! `clear` does to the play-out, and what a command does to the call, is decided by the worker and by `call`.
 
+mod asterisk;
+mod border;
 mod dial;
 mod edge_v1;
+mod exotel;
 mod interpreter;
+mod jambonz;
+mod json_stream;
+mod language;
 mod outgoing;
+mod pipecat;
+mod plivo;
 mod said;
 mod stream;
+mod telnyx;
 mod twilio;
+mod vonage;
 
 pub use dial::{Dialler, EngineSocket, SocketLimits};
 pub use edge_v1::{

@@ -14,33 +14,20 @@
 //! A `clear` brings all pending marks back, as if they were played: that is the original's way.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use bytes::{BufMut, BytesMut};
 use media::{AudioFormat, Digit, SegmentId};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::border::Border;
+use super::json_stream::{self, Text, put_audio, put_number};
+use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
-use crate::call::{CallId, EngineEvent, EngineStart};
-
-/// Bots pad, or do not.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// Audio is rewritten and encoded in steps of this size: a multiple of 3, so that base64 pads at the end only.
-const STEP: usize = 480;
+use crate::call::{CallId, EngineEvent, EngineStart, LegId};
 
 /// One stream of one call.
 #[derive(Debug)]
@@ -49,6 +36,8 @@ pub struct Twilio {
     call_sid: String,
     stream_sid: String,
     state: State,
+    border: Border,
+    room: BytesMut,
     sequence: u64,
     chunk: u64,
     /// Twilio has no segments: each `clear` ends one, so that what comes after it is played.
@@ -74,6 +63,8 @@ impl Twilio {
             call_sid: format!("CA{hex}"),
             stream_sid: format!("MZ{hex}"),
             state: State::Silent,
+            border: Border::new(AudioFormat::Pcmu),
+            room: BytesMut::new(),
             sequence: 0,
             chunk: 0,
             segment: 0,
@@ -105,13 +96,13 @@ impl Twilio {
         let timestamp = heard.captured.saturating_duration_since(began).as_millis();
         out.write(Form::Text, |text| {
             text.put_slice(b"{\"event\":\"media\",\"sequenceNumber\":\"");
-            number(text, self.sequence);
+            put_number(text, self.sequence);
             text.put_slice(b"\",\"media\":{\"track\":\"inbound\",\"chunk\":\"");
-            number(text, self.chunk);
+            put_number(text, self.chunk);
             text.put_slice(b"\",\"timestamp\":\"");
-            number(text, u64::try_from(timestamp).unwrap_or(u64::MAX));
+            put_number(text, u64::try_from(timestamp).unwrap_or(u64::MAX));
             text.put_slice(b"\",\"payload\":\"");
-            payload(text, heard.format, heard.payload);
+            put_audio(text, &mut self.border, &mut self.room, heard);
             text.put_slice(b"\"},\"streamSid\":\"");
             text.put_slice(self.stream_sid.as_bytes());
             text.put_slice(b"\"}");
@@ -180,8 +171,7 @@ impl Twilio {
     }
 
     fn audio<'a>(&self, base64: &str, scratch: &'a mut Vec<u8>) -> Result<Said<'a>, Mistake> {
-        scratch.clear();
-        LENIENT.decode_vec(base64, scratch).map_err(|_| Mistake::NotBase64)?;
+        json_stream::decode(base64, scratch)?;
         if scratch.is_empty() {
             return Ok(Said::Nothing);
         }
@@ -191,7 +181,7 @@ impl Twilio {
 
     fn begin(&mut self, now: Instant, start: &EngineStart, out: &mut Outgoing) {
         let State::Silent = self.state else { return };
-        let parameters = custom_parameters(start);
+        let parameters = json_stream::parameters(start);
         self.state = State::Streaming { began: now };
         out.write(Form::Text, |text| {
             text.put_slice(br#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#);
@@ -238,53 +228,30 @@ impl Twilio {
     }
 }
 
-/// What the bot finds in `start.customParameters`, all of it text. The configuration's own parameters cannot
-/// be overruled by a context, which may have come in with the call; numbers and call id are always ours.
-fn custom_parameters(start: &EngineStart) -> Map<String, Value> {
-    let mut parameters = Map::new();
-    for (name, value) in &start.context.merge_fields {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                value.to_string()
-            }
-        };
-        parameters.insert(name.clone(), Value::String(value));
+impl Language for Twilio {
+    fn tell(&mut self, now: Instant, event: &EngineEvent, out: &mut Outgoing) {
+        Self::tell(self, now, event, out);
     }
-    let context = &start.context;
-    let fields = [
-        ("tenant_id", &context.tenant_id),
-        ("campaign_id", &context.campaign_id),
-        ("contact_id", &context.contact_id),
-        ("intent", &context.intent),
-    ];
-    for (name, value) in fields {
-        if let Some(value) = value {
-            parameters.insert(name.into(), Value::String(value.clone()));
-        }
-    }
-    for (name, value) in &start.parameters {
-        parameters.insert(name.clone(), Value::String(value.clone()));
-    }
-    parameters.insert("from_number".into(), Value::String(start.from.clone()));
-    parameters.insert("to_number".into(), Value::String(start.to.clone()));
-    parameters.insert("call_id".into(), Value::String(start.call.to_string()));
-    parameters
-}
 
-fn number(text: &mut BytesMut, number: u64) {
-    write!(text, "{number}").unwrap_or_default();
-}
+    fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool {
+        Self::hear(self, heard, out)
+    }
 
-fn payload(text: &mut BytesMut, format: AudioFormat, audio: &[u8]) {
-    let mut mulaw = [0; STEP];
-    for step in audio.chunks(STEP * format.bytes_per_sample()) {
-        let length = format.convert(AudioFormat::Pcmu, step, &mut mulaw);
-        let begin = text.len();
-        text.resize(begin + length.div_ceil(3) * 4, 0);
-        STANDARD
-            .encode_slice(&mulaw[..length], &mut text[begin..])
-            .expect("base64 takes four bytes for three, which is what was made room for");
+    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+        Self::digit(self, digit, out);
+    }
+
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
+        Self::answer(self, answer, out);
+    }
+
+    fn understand<'a>(
+        &mut self,
+        message: Incoming<'a>,
+        scratch: &'a mut Vec<u8>,
+        _out: &mut Outgoing,
+    ) -> Result<Said<'a>, (Mistake, Option<String>)> {
+        Self::understand(self, message, scratch).map_err(|mistake| (mistake, None))
     }
 }
 
@@ -310,17 +277,15 @@ struct Mark<'a> {
     name: Option<Text<'a>>,
 }
 
-/// Borrowed unless it has escapes (PHP writes `/` as `\/`).
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bridge::Mistake;
     use crate::call::{Context, Direction, EndReason, FIRST_LEG, Mode, ProviderKey, Timestamp};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use media::MarkResult;
+    use serde_json::Map;
     use std::time::Duration;
 
     const SID: &str = "MZ01563e3ab5d3d6764c61efb99302bd5b";

@@ -531,23 +531,8 @@ impl Call {
     }
 }
 
-/// Whether this way of going means "hang up" in the engine's language: Twilio's bots have no other word for it
-/// than closing the socket in order (RFC 6455 §7.4.1: 1000, or no code at all).
+/// Whether this way of going means "hang up" in the engine's language (RFC 6455 §7.4.1: 1000, or no code at all).
 fn is_hang_up(dialect: Dialect, failure: &EngineFailure) -> bool {
-    match (dialect, failure) {
-        (Dialect::Twilio, EngineFailure::Closed { code: None | Some(1000 | 1005) }) => true,
-        (
-            Dialect::Twilio | Dialect::EdgeV1,
-            EngineFailure::Dns
-            | EngineFailure::Connect(_)
-            | EngineFailure::Tls(_)
-            | EngineFailure::Http { .. }
-            | EngineFailure::Upgrade(_)
-            | EngineFailure::Timeout
-            | EngineFailure::Closed { .. }
-            | EngineFailure::Broken(_)
-            | EngineFailure::Protocol(_)
-            | EngineFailure::Stalled,
-        ) => false,
-    }
+    let in_order = matches!(failure, EngineFailure::Closed { code: None | Some(1000 | 1005) });
+    dialect.hangs_up_by_closing() && in_order
 }

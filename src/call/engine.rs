@@ -18,15 +18,82 @@ pub enum Dialect {
     /// Twilio Media Streams, bidirectional.
     #[serde(rename = "twilio")]
     Twilio,
+    /// Telnyx media streaming.
+    #[serde(rename = "telnyx")]
+    Telnyx,
+    /// Plivo audio streaming.
+    #[serde(rename = "plivo")]
+    Plivo,
+    /// Exotel AgentStream.
+    #[serde(rename = "exotel")]
+    Exotel,
+    /// Vonage Voice websockets.
+    #[serde(rename = "vonage")]
+    Vonage,
+    /// jambonz `listen`.
+    #[serde(rename = "jambonz")]
+    Jambonz,
+    /// Asterisk `chan_websocket`, plain control messages.
+    #[serde(rename = "asterisk")]
+    Asterisk,
+    /// Asterisk `chan_websocket`, JSON control messages.
+    #[serde(rename = "asterisk-json")]
+    AsteriskJson,
+    /// Pipecat's protobuf frames.
+    #[serde(rename = "pipecat")]
+    Pipecat,
 }
 
 impl Dialect {
     /// The engine itself says whether the call is taken. Others take it by accepting the socket, and hear of
     /// the call only when it was answered.
     pub fn decides_before_answer(self) -> bool {
+        self == Self::EdgeV1
+    }
+
+    /// Closing the socket in order is how its engines hang up: they have no other word for it.
+    pub fn hangs_up_by_closing(self) -> bool {
         match self {
-            Self::EdgeV1 => true,
-            Self::Twilio => false,
+            Self::EdgeV1 => false,
+            Self::Twilio
+            | Self::Telnyx
+            | Self::Plivo
+            | Self::Exotel
+            | Self::Vonage
+            | Self::Jambonz
+            | Self::Asterisk
+            | Self::AsteriskJson
+            | Self::Pipecat => true,
+        }
+    }
+
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::EdgeV1,
+        Self::Twilio,
+        Self::Telnyx,
+        Self::Plivo,
+        Self::Exotel,
+        Self::Vonage,
+        Self::Jambonz,
+        Self::Asterisk,
+        Self::AsteriskJson,
+        Self::Pipecat,
+    ];
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EdgeV1 => "edge.v1",
+            Self::Twilio => "twilio",
+            Self::Telnyx => "telnyx",
+            Self::Plivo => "plivo",
+            Self::Exotel => "exotel",
+            Self::Vonage => "vonage",
+            Self::Jambonz => "jambonz",
+            Self::Asterisk => "asterisk",
+            Self::AsteriskJson => "asterisk-json",
+            Self::Pipecat => "pipecat",
         }
     }
 }

@@ -299,6 +299,8 @@ pub struct Engine {
     pub url: String,
     /// Its language.
     pub dialect: Dialect,
+    /// Samples a second, where the dialect leaves them open; what it usually has where nothing is said.
+    pub sample_rate: Option<media::SampleRate>,
     /// Sent with the upgrade (secrets among them: never logged).
     pub headers: Vec<(String, String)>,
     /// Told at the start.

@@ -64,8 +64,9 @@ fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> 
     if url.is_none() {
         section.missing("url", "\"wss://bot.example.com/ws\"");
     }
-    let dialects = [("edge.v1", Dialect::EdgeV1), ("twilio", Dialect::Twilio)];
+    let dialects = Dialect::ALL.map(|dialect| (dialect.as_str(), dialect));
     let dialect = section.choice("dialect", &dialects);
+    let sample_rate = sample_rate(&mut section, dialect);
     if dialect.is_none() {
         section.missing("dialect", "\"edge.v1\" # or \"twilio\"");
     }
@@ -86,12 +87,34 @@ fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> 
         name: name.into(),
         url: url?,
         dialect: dialect?,
+        sample_rate,
         headers,
         parameters,
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(3)),
         accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
         on_lost: on_lost?,
     })
+}
+
+/// Only some dialects leave it open.
+fn sample_rate(section: &mut Section<'_>, dialect: Option<Dialect>) -> Option<media::SampleRate> {
+    let hertz = section.number("sample_rate", 8_000..=48_000)?;
+    let is_open = match dialect? {
+        Dialect::Telnyx
+        | Dialect::Plivo
+        | Dialect::Exotel
+        | Dialect::Vonage
+        | Dialect::Jambonz
+        | Dialect::Pipecat => true,
+        Dialect::EdgeV1 | Dialect::Twilio | Dialect::Asterisk | Dialect::AsteriskJson => false,
+    };
+    let problem = match media::SampleRate::try_from(hertz) {
+        Ok(rate) if is_open => return Some(rate),
+        Ok(_) => "this dialect has a rate of its own; leave it out".to_owned(),
+        Err(error) => format!("{error}; write one of them"),
+    };
+    section.object("sample_rate", Problem::Conflict(problem));
+    None
 }
 
 /// Values stand here as they are or, when they are secrets, as references.

@@ -213,7 +213,17 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         ),
         (
             "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twillio\"",
-            "`dialect` in [engines.b] at line 14: `twillio` is not known here; write \"edge.v1\" or \"twilio\"",
+            "`dialect` in [engines.b] at line 14: `twillio` is not known here; write \"edge.v1\" or \"twilio\" \
+             or \"telnyx\" or \"plivo\" or \"exotel\" or \"vonage\" or \"jambonz\" or \"asterisk\" or \"asterisk-json\" or \
+             \"pipecat\"",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://bot.example.com/\"\ndialect = \"twilio\"\nsample_rate = 16000",
+            "`sample_rate` in [engines.b] at line 15: this dialect has a rate of its own; leave it out",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://bot.example.com/\"\ndialect = \"vonage\"\nsample_rate = 44100",
+            "`sample_rate` in [engines.b] at line 15: 44100 Hz is none of 8000, 16000, 24000 and 48000; write one of them",
         ),
         (
             "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\nheaders = { Host = \"x\" }",

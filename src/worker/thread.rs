@@ -519,7 +519,7 @@ impl Shared {
 
     fn attach(&mut self, now: Instant, call: &mut Call, socket: EngineSocket) {
         let credit = Credit { window: self.config.window, limit: self.config.voice.playout_limit };
-        let interpreter = Interpreter::new(socket.dialect, call.id, credit);
+        let interpreter = Interpreter::with_rate(socket.dialect, socket.rate, call.id, credit);
         let link = Link::new(now, socket.websocket, &self.config.watch);
         let token = Token::Engine(call.key);
         if let Err(error) = self.poller.add(&link, token, Interest::READ) {

@@ -360,7 +360,7 @@ impl Voice {
     ) -> Result<(), Fault> {
         let Turn { out, facts, tally, scratch } = turn;
         let Some(engine) = &mut self.engine else { return Ok(()) };
-        match engine.understand(message, scratch) {
+        match engine.understand(message, scratch, out) {
             Ok(said) => {
                 // What was said may lie in the scratch room, so the rest of the turn has none.
                 let mut turn = Turn { out, facts, tally, scratch: &mut Vec::new() };

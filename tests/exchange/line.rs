@@ -276,6 +276,7 @@ pub(crate) fn engine(name: &str, dialect: Dialect, on_lost: Fallback) -> Arc<Eng
         name: name.into(),
         url: "ws://10.0.0.5/".into(),
         dialect,
+        sample_rate: None,
         headers: Vec::new(),
         parameters: vec![("voice".into(), "calm".into())],
         connect_timeout: Duration::from_secs(2),

@@ -825,6 +825,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             name: name.into(),
             url: "ws://10.0.0.5/".into(),
             dialect,
+            sample_rate: None,
             headers: Vec::new(),
             parameters: Vec::new(),
             connect_timeout: Duration::from_secs(2),

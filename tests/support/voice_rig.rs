@@ -116,6 +116,7 @@ impl Rig {
             name: EngineName::from("fake"),
             url,
             dialect,
+            sample_rate: None,
             headers: Vec::new(),
             parameters: Vec::new(),
             connect_timeout: PATIENCE,
@@ -167,11 +168,11 @@ impl FakeEngine {
     }
 
     pub(crate) fn say_audio(&mut self, dialect: Dialect, segment: u32, audio: &[u8]) {
-        match dialect {
-            Dialect::Twilio => {
+        match dialect.decides_before_answer() {
+            false => {
                 self.say(&json!({ "event": "media", "media": { "payload": STANDARD.encode(audio) } }));
             }
-            Dialect::EdgeV1 => {
+            true => {
                 let mut frame = vec![1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
                 frame.extend_from_slice(&segment.to_be_bytes());
                 frame.extend_from_slice(audio);

@@ -16,7 +16,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::super::directory::Directory;
 use super::usage::Usage;
-use crate::call::Dialect;
+use crate::lab::load::Tongue;
 
 /// How long it may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl Edge {
         cores: &Cores,
         addresses: Addresses,
         engine: &str,
-        dialect: Dialect,
+        dialect: Tongue,
         quarantine: Duration,
     ) -> io::Result<Self> {
         let directory = Directory::new("bench")?;
@@ -181,12 +181,9 @@ impl Drop for Edge {
 }
 
 /// The same that a user would write, with limits that a bench does not meet.
-fn configuration(addresses: Addresses, engine: &str, dialect: Dialect, quarantine: Duration) -> String {
+fn configuration(addresses: Addresses, engine: &str, dialect: Tongue, quarantine: Duration) -> String {
     let Addresses { sip, http } = addresses;
-    let dialect = match dialect {
-        Dialect::EdgeV1 => "edge.v1",
-        Dialect::Twilio => "twilio",
-    };
+    let dialect = dialect.as_str();
     format!(
         r#"[sip]
 listen = ["udp:{sip}"]
@@ -236,7 +233,7 @@ mod tests {
     fn the_configuration_of_the_bench_is_one_that_the_edge_takes() {
         let addresses = Addresses::find().unwrap();
 
-        for dialect in [Dialect::EdgeV1, Dialect::Twilio] {
+        for dialect in [Tongue::EdgeV1, Tongue::Twilio] {
             let text = configuration(addresses, "ws://127.0.0.1:1/load", dialect, Duration::from_secs(1));
             let config = Config::parse(&text, &Surroundings::of(&std::env::temp_dir().join("bench.toml")));
             assert!(config.is_ok(), "{:?}", config.err());

@@ -20,8 +20,8 @@ use self::edge::{Addresses, Cores, Edge};
 use self::report::{Measured, Ramp, SetUp, SetUps};
 use self::usage::Usage;
 use super::{Outcome, open_many_files, print};
-use crate::call::Dialect;
 use crate::crypto;
+use crate::lab::load::Tongue;
 use crate::lab::load::{Load, Plan, Talk, Window};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -87,7 +87,7 @@ enum Spoken {
     Twilio,
 }
 
-impl From<Spoken> for Dialect {
+impl From<Spoken> for Tongue {
     fn from(spoken: Spoken) -> Self {
         match spoken {
             Spoken::EdgeV1 => Self::EdgeV1,
@@ -109,7 +109,7 @@ pub(super) fn run(options: &Options) -> Outcome {
 }
 
 /// So many calls, once.
-fn steady(dialect: Dialect, calls: usize, length: Duration, json: bool) -> Outcome {
+fn steady(dialect: Tongue, calls: usize, length: Duration, json: bool) -> Outcome {
     let mut bench = Bench::start(dialect, Talk::Both, None)?;
     let mut measured = bench.measure(calls, length)?;
     measured.left_behind = bench.finish()?;
@@ -118,7 +118,7 @@ fn steady(dialect: Dialect, calls: usize, length: Duration, json: bool) -> Outco
 }
 
 /// More and more calls.
-fn ramp(dialect: Dialect, step: u32, length: Duration, json: bool) -> Outcome {
+fn ramp(dialect: Tongue, step: u32, length: Duration, json: bool) -> Outcome {
     let mut bench = Bench::start(dialect, Talk::Both, None)?;
     let mut ramp = Ramp::new(dialect, bench.edge_core());
     if !json {
@@ -138,7 +138,7 @@ fn ramp(dialect: Dialect, step: u32, length: Duration, json: bool) -> Outcome {
 }
 
 /// More and more calls a second, or as many as wished.
-fn set_ups(dialect: Dialect, rate: Option<u32>, length: Duration, json: bool) -> Outcome {
+fn set_ups(dialect: Tongue, rate: Option<u32>, length: Duration, json: bool) -> Outcome {
     let mut bench = Bench::start(dialect, Talk::Nobody, Some(HOLD))?;
     let mut set_ups = SetUps::new(dialect, bench.edge_core());
     if !json {
@@ -164,14 +164,14 @@ struct Bench {
     cores: Cores,
     edge: Edge,
     load: Load,
-    dialect: Dialect,
+    dialect: Tongue,
     /// What it used before its first call.
     idle: Usage,
     calls: usize,
 }
 
 impl Bench {
-    fn start(dialect: Dialect, talk: Talk, hold: Option<Duration>) -> Result<Self, Failure> {
+    fn start(dialect: Tongue, talk: Talk, hold: Option<Duration>) -> Result<Self, Failure> {
         let cores = Cores::divide()?;
         cores.be_load()?;
         let addresses = Addresses::find()?;

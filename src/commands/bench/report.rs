@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::super::{Outcome, print};
 use super::edge::Cores;
 use super::usage::Usage;
-use crate::call::Dialect;
+use crate::lab::load::Tongue;
 use crate::lab::load::{Latency, Way, Window};
 
 /// CPU per call-second with a websocket a call.
@@ -89,7 +89,7 @@ impl From<Way> for Direction {
 
 impl Measured {
     pub(super) fn new(
-        dialect: Dialect,
+        dialect: Tongue,
         cores: &Cores,
         calls: usize,
         length: Duration,
@@ -105,7 +105,7 @@ impl Measured {
         Self {
             calls,
             seconds,
-            dialect: name_of(dialect),
+            dialect: dialect.as_str(),
             edge_core: cores.edge,
             core_is_shared: cores.shared,
             cpu_ms_per_call_second: per_call_second(edge.cpu),
@@ -240,8 +240,8 @@ pub(super) struct Ramp {
 }
 
 impl Ramp {
-    pub(super) fn new(dialect: Dialect, cores: &Cores) -> Self {
-        let (dialect, edge_core) = (name_of(dialect), cores.edge);
+    pub(super) fn new(dialect: Tongue, cores: &Cores) -> Self {
+        let (dialect, edge_core) = (dialect.as_str(), cores.edge);
         Self { dialect, edge_core, holds: 0, limit: None, steps: Vec::new(), left_behind: Vec::new() }
     }
 
@@ -352,8 +352,8 @@ pub(super) struct SetUps {
 }
 
 impl SetUps {
-    pub(super) fn new(dialect: Dialect, cores: &Cores) -> Self {
-        let (dialect, edge_core) = (name_of(dialect), cores.edge);
+    pub(super) fn new(dialect: Tongue, cores: &Cores) -> Self {
+        let (dialect, edge_core) = (dialect.as_str(), cores.edge);
         Self { dialect, edge_core, holds: 0, steps: Vec::new(), left_behind: Vec::new() }
     }
 
@@ -422,13 +422,6 @@ impl Report for SetUps {
         );
         text.push_str(&left(&self.left_behind));
         text
-    }
-}
-
-fn name_of(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::EdgeV1 => "edge.v1",
-        Dialect::Twilio => "twilio",
     }
 }
 

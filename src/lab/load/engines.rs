@@ -17,13 +17,13 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response, ServerHan
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket, accept_hdr_with_config};
 
+use super::Tongue;
 use super::arrival::{StampedStream, wall};
 use super::pace::Pace;
 use super::stamp::{FRAME, LENGTH};
 use super::window::{Counting, Receiver, Sender, Way, Window};
 use super::{Poller, Talk, Token};
 use crate::bridge::{FrameCodec, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, Track};
-use crate::call::Dialect;
 
 /// The one segment that an engine speaks in.
 const SEGMENT: u32 = 1;
@@ -36,7 +36,7 @@ type ChooseProtocol = fn(&Request, Response) -> Result<Response, ErrorResponse>;
 /// All engines.
 pub(super) struct Engines {
     listener: TcpListener,
-    dialect: Dialect,
+    dialect: Tongue,
     talk: Talk,
     engines: Vec<Option<Engine>>,
     vacant: Vec<usize>,
@@ -75,7 +75,7 @@ enum Read {
 }
 
 impl Engines {
-    pub(super) fn new(dialect: Dialect, talk: Talk, poller: &Poller) -> io::Result<Self> {
+    pub(super) fn new(dialect: Tongue, talk: Talk, poller: &Poller) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         poller.watch(&listener, Token::Listener)?;
@@ -223,13 +223,13 @@ impl Conversation {
         }
     }
 
-    fn speak(&mut self, dialect: Dialect, counting: &mut Counting) {
+    fn speak(&mut self, dialect: Tongue, counting: &mut Counting) {
         if self.phase != Phase::Speaking {
             return;
         }
         self.sender.stamp(wall(), counting, down).write(&mut self.audio);
         let message = match dialect {
-            Dialect::EdgeV1 => {
+            Tongue::EdgeV1 => {
                 let mut frame = [0; HEADER_LENGTH + FRAME];
                 frame[..HEADER_LENGTH].copy_from_slice(&self.header.to_bytes());
                 frame[HEADER_LENGTH..].copy_from_slice(&self.audio);
@@ -237,7 +237,7 @@ impl Conversation {
                 self.header.media_time = self.header.media_time.wrapping_add(FRAME as u32);
                 Message::Binary(Bytes::copy_from_slice(&frame))
             }
-            Dialect::Twilio => Message::text(format!(
+            Tongue::Twilio => Message::text(format!(
                 r#"{{"event":"media","streamSid":"{}","media":{{"payload":"{}"}}}}"#,
                 self.stream,
                 STANDARD.encode(self.audio)
@@ -247,7 +247,7 @@ impl Conversation {
         let _kept = self.socket.write(message);
     }
 
-    fn read(&mut self, dialect: Dialect, counting: &mut Counting) -> Read {
+    fn read(&mut self, dialect: Tongue, counting: &mut Counting) -> Read {
         let mut outcome = Read::Nothing;
         loop {
             let message = match self.socket.read() {
@@ -276,14 +276,14 @@ impl Conversation {
     }
 
     /// Whether the call is answered.
-    fn understand(&mut self, dialect: Dialect, text: &str, counting: &mut Counting) -> bool {
+    fn understand(&mut self, dialect: Tongue, text: &str, counting: &mut Counting) -> bool {
         match dialect {
-            Dialect::EdgeV1 if text.starts_with(r#"{"type":"start""#) => {
+            Tongue::EdgeV1 if text.starts_with(r#"{"type":"start""#) => {
                 let _kept = self.socket.write(Message::text(r#"{"type":"accept"}"#));
             }
-            Dialect::EdgeV1 if text.starts_with(r#"{"type":"answered""#) => return true,
-            Dialect::EdgeV1 if text.starts_with(r#"{"type":"stop""#) => self.phase = Phase::Dismissed,
-            Dialect::Twilio if text.starts_with(r#"{"event":"media""#) => {
+            Tongue::EdgeV1 if text.starts_with(r#"{"type":"answered""#) => return true,
+            Tongue::EdgeV1 if text.starts_with(r#"{"type":"stop""#) => self.phase = Phase::Dismissed,
+            Tongue::Twilio if text.starts_with(r#"{"event":"media""#) => {
                 let arrived = self.socket.get_ref().arrived();
                 let letters =
                     text_after(text, r#""payload":""#).and_then(|letters| letters.get(..STAMP_LETTERS));
@@ -292,13 +292,13 @@ impl Conversation {
                     self.receiver.take(&stamp, arrived, counting, up);
                 }
             }
-            Dialect::Twilio if text.starts_with(r#"{"event":"start""#) => {
+            Tongue::Twilio if text.starts_with(r#"{"event":"start""#) => {
                 let stream = text_after(text, r#""streamSid":""#).and_then(|rest| rest.split('"').next());
                 self.stream = stream.unwrap_or_default().to_owned();
                 return true;
             }
-            Dialect::Twilio if text.starts_with(r#"{"event":"stop""#) => self.phase = Phase::Dismissed,
-            Dialect::EdgeV1 | Dialect::Twilio => {}
+            Tongue::Twilio if text.starts_with(r#"{"event":"stop""#) => self.phase = Phase::Dismissed,
+            Tongue::EdgeV1 | Tongue::Twilio => {}
         }
         false
     }

@@ -31,7 +31,6 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 pub use latency::Latency;
 pub use window::{Way, Window};
 
-use crate::call::Dialect;
 use callers::Callers;
 use engines::Engines;
 use pace::{SLOTS, TICK};
@@ -46,6 +45,25 @@ const LATE_CALLER: Duration = Duration::from_millis(10);
 const LATE_ENGINE: Duration = Duration::from_micros(500);
 /// How exactly the thread wakes up, nanoseconds.
 const TIMER_SLACK: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
+
+/// What the engines of a load speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tongue {
+    /// Ours: binary frames.
+    EdgeV1,
+    /// Twilio Media Streams: base64 in JSON.
+    Twilio,
+}
+
+impl Tongue {
+    /// As the configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EdgeV1 => "edge.v1",
+            Self::Twilio => "twilio",
+        }
+    }
+}
 
 /// Whether calls carry audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +80,7 @@ pub struct Plan {
     /// Where the edge hears SIP (UDP).
     pub edge: SocketAddr,
     /// What the engines speak.
-    pub dialect: Dialect,
+    pub dialect: Tongue,
     /// Whether calls carry audio.
     pub talk: Talk,
     /// After what time a telephone hangs up by itself.

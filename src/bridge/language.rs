@@ -1,0 +1,41 @@
+//! What a dialect is: words for what a call tells, and an ear for what an engine says.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use media::Digit;
+
+use super::Outgoing;
+use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Said};
+use crate::call::{EngineEvent, LegId};
+
+/// One conversation in one dialect. It remembers counters and names, and decides nothing about the call.
+pub(super) trait Language: Debug + Send {
+    /// Writes what the call has to tell, where there are words for it.
+    fn tell(&mut self, now: Instant, event: &EngineEvent, out: &mut Outgoing);
+
+    /// Writes one packet's audio. Whether it did: nothing before the beginning, nothing after the end.
+    fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool;
+
+    /// Writes a key that the far end of `leg` pressed.
+    fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing);
+
+    /// Writes what became of the engine's audio.
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing);
+
+    /// Writes what is wrong; few dialects have words for it.
+    fn complain(&mut self, _complaint: &Complaint<'_>, _out: &mut Outgoing) {}
+
+    /// Reads one message; audio is borrowed from it, or decoded into `scratch`. What the dialect wants answered at once goes
+    /// into `out`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and its id where it has one.
+    fn understand<'a>(
+        &mut self,
+        message: Incoming<'a>,
+        scratch: &'a mut Vec<u8>,
+        out: &mut Outgoing,
+    ) -> Result<Said<'a>, (Mistake, Option<String>)>;
+}
