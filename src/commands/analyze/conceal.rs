@@ -15,7 +15,7 @@ use crate::commands::Outcome;
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// The codec of the packets, 20 ms each.
-    #[arg(long)]
+    #[arg(long, ignore_case = true)]
     codec: Coding,
     /// CSV: a column `lost` of 0 and 1, or a trace whose lost packets have no `arrival_ms`. Packets beyond its end come.
     #[arg(long, value_name = "PATTERN.csv")]

@@ -20,7 +20,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "T.csv")]
     trace: PathBuf,
     /// The codec of the packets.
-    #[arg(long)]
+    #[arg(long, ignore_case = true)]
     codec: Coding,
     /// What is said: a WAV file, from its beginning again where the trace is longer.
     #[arg(long, value_name = "ref.wav")]
