@@ -1,22 +1,23 @@
 //! Every dialect of a bot, run through one table: the beginning, audio both ways bit by bit, odd chunks, bursts, marks,
 //! clear, keys, and the end in every state. Golden transcripts are in `fixtures/dialects`; `GOLDEN=write` writes them anew.
-#![expect(clippy::unwrap_used, reason = "a test may fail that way, in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail that way, in its helpers too, and looks for one thing"
+)]
 
-use std::collections::VecDeque;
+#[path = "support/engine_call.rs"]
+mod engine_call;
+
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use callingedge::bridge::{Credit, Form, Incoming, Interpreter, Outgoing};
-use callingedge::call::{
-    CallId, Context, Dialect, Direction, EndReason, EngineCommand, EngineEvent, EngineStart, FIRST_LEG, Mode,
-    ProviderKey, Timestamp, VoiceFact,
-};
-use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
-use media::{BEAT, Codec, Negotiated, PACKET_MAX, SampleRate};
+use callingedge::bridge::Form;
+use callingedge::call::{Dialect, EndReason, EngineCommand, EngineEvent, VoiceFact};
+use engine_call::{Message, Run, shown, speech, start, text_of};
+use media::SampleRate;
 use serde_json::{Value, json};
 
 /// Dialects whose engine is a bot that listens; `edge.v1` has a contract of its own (`engine_contract.rs`).
@@ -73,7 +74,7 @@ fn the_bot_is_heard_bit_by_bit_whatever_its_chunks() {
             let mut run = Run::begun(dialect);
             let speech = speech(4_000);
             for chunk in speech.chunks(chunk) {
-                run.say(chunk);
+                say(&mut run, chunk);
             }
             let mut played: Vec<u8> = (0..25).flat_map(|_| run.beat()).collect();
             played.truncate(speech.len());
@@ -89,7 +90,7 @@ fn a_burst_of_a_second_and_of_a_minute_is_played_to_its_end() {
             let mut run = Run::begun(dialect);
             let speech = speech(seconds * 8_000);
             for chunk in speech.chunks(20_000) {
-                run.say(chunk);
+                say(&mut run, chunk);
             }
             let played: Vec<u8> = (0..seconds * 50).flat_map(|_| run.beat()).collect();
             assert_eq!(played, speech, "{dialect:?}, {seconds} s");
@@ -102,7 +103,7 @@ fn a_burst_of_a_second_and_of_a_minute_is_played_to_its_end() {
 fn a_mark_comes_back_when_its_audio_was_played_and_not_before() {
     for dialect in BOTS.into_iter().filter(|dialect| mark(*dialect, "m").is_some()) {
         let mut run = Run::begun(dialect);
-        run.say(&speech(1_600));
+        say(&mut run, &speech(1_600));
         run.handle(&mark(dialect, "m").unwrap());
         run.said();
         for _ in 0..9 {
@@ -124,7 +125,7 @@ fn a_mark_comes_back_when_its_audio_was_played_and_not_before() {
 fn a_clear_stops_at_once_and_what_is_said_after_it_is_heard() {
     for dialect in BOTS {
         let mut run = Run::begun(dialect);
-        run.say(&[0x20; 8_000]);
+        say(&mut run, &[0x20; 8_000]);
         if let Some(mark) = mark(dialect, "m") {
             run.handle(&mark);
         }
@@ -134,7 +135,7 @@ fn a_clear_stops_at_once_and_what_is_said_after_it_is_heard() {
         run.said();
 
         run.handle(&clear(dialect));
-        run.say(&[0x40; 160]);
+        say(&mut run, &[0x40; 160]);
 
         assert_eq!(run.beat(), [0x40; 160], "{dialect:?}");
         let said = run.said();
@@ -241,24 +242,24 @@ fn the_golden_transcripts_are_what_is_said() {
         let mut transcript = String::new();
         let mut run = Run::ringing(dialect);
         run.tell(&EngineEvent::Start(Box::new(start())));
-        run.note(&mut transcript);
+        note(&mut run, &mut transcript);
         run.answer();
         for (number, frame) in (0..).zip(speech(5 * 160).chunks(160)) {
             run.hear(number, frame);
         }
-        run.note(&mut transcript);
+        note(&mut run, &mut transcript);
         run.press(5);
-        run.note(&mut transcript);
+        note(&mut run, &mut transcript);
         let bots = [Some(saying(dialect, &[0x20; 160])), mark(dialect, "greeting"), Some(clear(dialect))];
         for message in bots.into_iter().flatten() {
             writeln!(transcript, "< {}", shown(&message)).unwrap();
             run.handle(&message);
             run.beat();
             run.beat();
-            run.note(&mut transcript);
+            note(&mut run, &mut transcript);
         }
         run.tell(&EngineEvent::Stop(EndReason::RemoteHungUp));
-        run.note(&mut transcript);
+        note(&mut run, &mut transcript);
 
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("fixtures/dialects")
@@ -274,44 +275,6 @@ fn the_golden_transcripts_are_what_is_said() {
 
 // ---- what a bot of each dialect says and reads
 
-/// A message either way.
-#[derive(Debug, Clone, PartialEq)]
-struct Message {
-    form: Form,
-    bytes: Vec<u8>,
-}
-
-impl Message {
-    fn text(text: &str) -> Self {
-        Self { form: Form::Text, bytes: text.as_bytes().to_vec() }
-    }
-
-    fn json(value: &Value) -> Self {
-        Self::text(&value.to_string())
-    }
-
-    fn binary(bytes: &[u8]) -> Self {
-        Self { form: Form::Binary, bytes: bytes.to_vec() }
-    }
-}
-
-fn text_of(message: &Message) -> String {
-    match message.form {
-        Form::Text => String::from_utf8(message.bytes.clone()).unwrap(),
-        Form::Binary => String::from_utf8_lossy(&message.bytes).into_owned(),
-    }
-}
-
-fn shown(message: &Message) -> String {
-    match message.form {
-        Form::Text => format!("text {}", text_of(message)),
-        Form::Binary => {
-            let hex: String = message.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("binary {hex}")
-        }
-    }
-}
-
 /// Audio that the caller should hear as these codes of PCMU.
 fn saying(dialect: Dialect, codes: &[u8]) -> Message {
     match dialect {
@@ -324,7 +287,7 @@ fn saying(dialect: Dialect, codes: &[u8]) -> Message {
         Dialect::Exotel | Dialect::Vonage | Dialect::Jambonz | Dialect::Pipecat => {
             linear(dialect, &expanded(codes), SampleRate::Hz8000)
         }
-        Dialect::EdgeV1 => unreachable!("has a contract of its own"),
+        _ => unreachable!("{dialect:?} is no bot"),
     }
 }
 
@@ -343,9 +306,7 @@ fn linear(dialect: Dialect, bytes: &[u8], rate: SampleRate) -> Message {
             Message::binary(&field(2, &inner))
         }
         Dialect::Vonage | Dialect::Jambonz => Message::binary(bytes),
-        Dialect::EdgeV1 | Dialect::Twilio | Dialect::Asterisk | Dialect::AsteriskJson => {
-            unreachable!("speaks no linear audio")
-        }
+        _ => unreachable!("{dialect:?} speaks no linear audio"),
     }
 }
 
@@ -360,7 +321,7 @@ fn mark(dialect: Dialect, name: &str) -> Option<Message> {
         Dialect::AsteriskJson => json!({ "command": "MARK_MEDIA", "correlation_id": name }),
         Dialect::Asterisk => return Some(Message::text(&format!("MARK_MEDIA {name}"))),
         Dialect::Pipecat => return None,
-        Dialect::EdgeV1 => unreachable!("has a contract of its own"),
+        _ => unreachable!("{dialect:?} is no bot"),
     };
     Some(Message::json(&message))
 }
@@ -374,7 +335,7 @@ fn clear(dialect: Dialect) -> Message {
         Dialect::AsteriskJson => json!({ "command": "FLUSH_MEDIA" }),
         Dialect::Asterisk => return Message::text("FLUSH_MEDIA"),
         Dialect::Pipecat => return Message::binary(&field(5, &[])),
-        Dialect::EdgeV1 => unreachable!("has a contract of its own"),
+        _ => unreachable!("{dialect:?} is no bot"),
     };
     Message::json(&message)
 }
@@ -419,7 +380,7 @@ fn audio_in(dialect: Dialect, message: &Message) -> Option<Vec<u8>> {
         Dialect::Twilio | Dialect::Telnyx | Dialect::Plivo | Dialect::Asterisk | Dialect::AsteriskJson => {
             Some(payload)
         }
-        Dialect::EdgeV1 | Dialect::Exotel | Dialect::Vonage | Dialect::Jambonz | Dialect::Pipecat => {
+        _ => {
             let samples = payload.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
             Some(samples.map(media::g711::linear_to_ulaw).collect())
         }
@@ -452,169 +413,16 @@ fn split(bytes: &[u8]) -> (usize, &[u8]) {
     }
 }
 
-/// Codes that survive linear and back: mu-law has two zeros, and one of them is written for both.
-fn speech(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| (at * 7 + at / 160) as u8)
-        .map(|code| if code == 0x7F { 0x7E } else { code })
-        .collect()
-}
-
 fn expanded(codes: &[u8]) -> Vec<u8> {
     codes.iter().flat_map(|code| media::g711::ulaw_to_linear(*code).to_le_bytes()).collect()
 }
 
-// ---- a call around it
-
-struct Run {
-    dialect: Dialect,
-    voice: Voice,
-    now: Instant,
-    out: Outgoing,
-    facts: VecDeque<VoiceFact>,
-    tally: Tally,
-    scratch: Vec<u8>,
+fn say(run: &mut Run, codes: &[u8]) {
+    run.handle(&saying(run.dialect, codes));
 }
 
-impl Run {
-    fn ringing(dialect: Dialect) -> Self {
-        Self::at(dialect, Some(SampleRate::Hz8000))
+fn note(run: &mut Run, transcript: &mut String) {
+    for message in run.said() {
+        writeln!(transcript, "> {}", shown(&message)).unwrap();
     }
-
-    fn at(dialect: Dialect, rate: Option<SampleRate>) -> Self {
-        let config = VoiceConfig::default();
-        let credit = Credit { window: Duration::from_secs(30), limit: config.playout_limit };
-        let mut voice = Voice::new(config);
-        voice.open(FIRST_LEG, Duration::from_secs(30));
-        voice.attach(Interpreter::with_rate(dialect, rate, id(), credit));
-        Self {
-            dialect,
-            voice,
-            now: now(),
-            out: Outgoing::default(),
-            facts: VecDeque::new(),
-            tally: Tally::default(),
-            scratch: Vec::new(),
-        }
-    }
-
-    fn begun(dialect: Dialect) -> Self {
-        Self::with(dialect, Some(SampleRate::Hz8000))
-    }
-
-    fn with(dialect: Dialect, rate: Option<SampleRate>) -> Self {
-        let mut run = Self::at(dialect, rate);
-        run.answer();
-        run.tell(&EngineEvent::Start(Box::new(start())));
-        run.said();
-        run
-    }
-
-    fn answer(&mut self) {
-        let agreed = Negotiated { telephone_event: Some(101), ..Negotiated::plain(far_end(), Codec::Pcmu) };
-        self.turn(|voice, now, turn| {
-            voice.negotiated(now, SystemTime::UNIX_EPOCH, 1, FIRST_LEG, &agreed, turn);
-        });
-    }
-
-    fn turn<T>(&mut self, work: impl FnOnce(&mut Voice, Instant, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn {
-            out: &mut self.out,
-            facts: &mut self.facts,
-            tally: &mut self.tally,
-            scratch: &mut self.scratch,
-        };
-        work(&mut self.voice, self.now, &mut turn)
-    }
-
-    fn tell(&mut self, event: &EngineEvent) {
-        self.turn(|voice, now, turn| voice.tell(now, event, turn));
-    }
-
-    /// The `number`th packet of the caller; 20 ms pass.
-    fn hear(&mut self, number: u16, codes: &[u8]) {
-        self.receive(0, number, u32::from(number) * 160, codes);
-        self.now += BEAT;
-    }
-
-    fn press(&mut self, event: u8) {
-        for number in 500..503 {
-            self.receive(101, number, 80_000, &[event, 0x8A, 3, 0x20]);
-        }
-    }
-
-    fn receive(&mut self, payload_type: u8, number: u16, timestamp: u32, payload: &[u8]) {
-        let mut packet = vec![0x80, payload_type];
-        packet.extend_from_slice(&number.to_be_bytes());
-        packet.extend_from_slice(&timestamp.to_be_bytes());
-        packet.extend_from_slice(&[0xCA, 0xFE, 0xBA, 0xBE]);
-        packet.extend_from_slice(payload);
-        self.turn(|voice, now, turn| voice.handle_rtp(now, FIRST_LEG, far_end(), &packet, false, turn));
-    }
-
-    fn say(&mut self, codes: &[u8]) {
-        self.handle(&saying(self.dialect, codes));
-    }
-
-    fn handle(&mut self, message: &Message) {
-        let text;
-        let incoming = match message.form {
-            Form::Text => {
-                text = text_of(message);
-                Incoming::Text(&text)
-            }
-            Form::Binary => Incoming::Binary(&message.bytes),
-        };
-        self.turn(|voice, now, turn| voice.handle_message(now, incoming, turn)).unwrap();
-    }
-
-    /// 20 ms pass; what the caller hears.
-    fn beat(&mut self) -> Vec<u8> {
-        let mut packet = [0; PACKET_MAX];
-        let sent = self.turn(|voice, now, turn| voice.beat(now, FIRST_LEG, false, &mut packet, turn));
-        self.now += BEAT;
-        packet[12..sent.unwrap().0].to_vec()
-    }
-
-    fn said(&mut self) -> Vec<Message> {
-        let messages = std::iter::from_fn(|| self.out.pop());
-        messages.map(|(form, bytes)| Message { form, bytes: bytes.to_vec() }).collect()
-    }
-
-    fn note(&mut self, transcript: &mut String) {
-        for message in self.said() {
-            writeln!(transcript, "> {}", shown(&message)).unwrap();
-        }
-    }
-}
-
-fn start() -> EngineStart {
-    let mut context = Context { intent: Some("book".into()), ..Context::default() };
-    context.merge_fields.insert("first_name".into(), "Sam".into());
-    EngineStart {
-        call: id(),
-        provider: ProviderKey::from("sip-main"),
-        direction: Direction::Inbound,
-        from: "+16505824074".into(),
-        to: "+18005551234".into(),
-        mode: Mode::AiFirst,
-        context,
-        sip_call_id: "a84b4c76e66710".into(),
-        sip_headers: Vec::new(),
-        started_at: Timestamp::from_unix_ms(1_779_298_264_120),
-        parameters: vec![("voice".into(), "calm".into())],
-    }
-}
-
-fn far_end() -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 1], 4_000))
-}
-
-fn id() -> CallId {
-    "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one question to the clock, for the beginning")]
-fn now() -> Instant {
-    Instant::now()
 }

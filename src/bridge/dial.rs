@@ -182,7 +182,15 @@ fn upgrade(engine: &Engine, url: &Url) -> Result<Request, EngineFailure> {
         | Dialect::Plivo
         | Dialect::Exotel
         | Dialect::Vonage
-        | Dialect::Pipecat => {}
+        | Dialect::Pipecat
+        | Dialect::OpenAiRealtime
+        | Dialect::GeminiLive
+        | Dialect::ElevenLabs
+        | Dialect::Deepgram
+        | Dialect::Ultravox => {}
+        Dialect::OpenAiRealtimeBeta => {
+            headers.insert("OpenAI-Beta", HeaderValue::from_static("realtime=v1"));
+        }
     }
     Ok(request)
 }

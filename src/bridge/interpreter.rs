@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 use media::{AudioFormat, Digit, SampleRate};
 
 use super::asterisk::{Asterisk, Control};
+use super::deepgram::Deepgram;
+use super::elevenlabs::ElevenLabs;
 use super::exotel::Exotel;
+use super::gemini::Gemini;
 use super::jambonz::Jambonz;
 use super::language::Language;
+use super::openai::{Names, OpenAi};
 use super::pipecat::Pipecat;
 use super::plivo::Plivo;
 use super::said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};
 use super::telnyx::Telnyx;
+use super::ultravox::Ultravox;
 use super::vonage::Vonage;
 use super::{EdgeV1, Outgoing, Twilio};
 use crate::call::{CallId, Dialect, EngineEvent, LegId};
@@ -59,6 +64,12 @@ impl Interpreter {
             Dialect::Asterisk => Box::new(Asterisk::new(call, Control::Plain)),
             Dialect::AsteriskJson => Box::new(Asterisk::new(call, Control::Json)),
             Dialect::Pipecat => Box::new(Pipecat::new(rate.unwrap_or(SampleRate::Hz16000))),
+            Dialect::OpenAiRealtime => Box::new(OpenAi::new(Names::Ga)),
+            Dialect::OpenAiRealtimeBeta => Box::new(OpenAi::new(Names::Beta)),
+            Dialect::GeminiLive => Box::new(Gemini::new()),
+            Dialect::ElevenLabs => Box::new(ElevenLabs::new()),
+            Dialect::Deepgram => Box::new(Deepgram::new()),
+            Dialect::Ultravox => Box::new(Ultravox::new(rate.unwrap_or(SampleRate::Hz8000))),
         };
         Self { language, mistakes: 0 }
     }

@@ -10,20 +10,26 @@
 
 mod asterisk;
 mod border;
+mod deepgram;
 mod dial;
 mod edge_v1;
+mod elevenlabs;
 mod exotel;
+mod gemini;
 mod interpreter;
 mod jambonz;
 mod json_stream;
 mod language;
+mod openai;
 mod outgoing;
 mod pipecat;
 mod plivo;
 mod said;
 mod stream;
 mod telnyx;
+mod tools;
 mod twilio;
+mod ultravox;
 mod vonage;
 
 pub use dial::{Dialler, EngineSocket, SocketLimits};

@@ -42,6 +42,24 @@ pub enum Dialect {
     /// Pipecat's protobuf frames.
     #[serde(rename = "pipecat")]
     Pipecat,
+    /// OpenAI's Realtime API; we are its client.
+    #[serde(rename = "openai-realtime")]
+    OpenAiRealtime,
+    /// The same with the names of its beta.
+    #[serde(rename = "openai-realtime-beta")]
+    OpenAiRealtimeBeta,
+    /// Gemini Live; we are its client.
+    #[serde(rename = "gemini-live")]
+    GeminiLive,
+    /// ElevenLabs Agents; we are its client.
+    #[serde(rename = "elevenlabs")]
+    ElevenLabs,
+    /// Deepgram Voice Agent; we are its client.
+    #[serde(rename = "deepgram")]
+    Deepgram,
+    /// Ultravox over a server websocket; we are its client.
+    #[serde(rename = "ultravox")]
+    Ultravox,
 }
 
 impl Dialect {
@@ -54,7 +72,13 @@ impl Dialect {
     /// Closing the socket in order is how its engines hang up: they have no other word for it.
     pub fn hangs_up_by_closing(self) -> bool {
         match self {
-            Self::EdgeV1 => false,
+            Self::EdgeV1
+            | Self::OpenAiRealtime
+            | Self::OpenAiRealtimeBeta
+            | Self::GeminiLive
+            | Self::ElevenLabs
+            | Self::Deepgram
+            | Self::Ultravox => false,
             Self::Twilio
             | Self::Telnyx
             | Self::Plivo
@@ -68,7 +92,7 @@ impl Dialect {
     }
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::EdgeV1,
         Self::Twilio,
         Self::Telnyx,
@@ -79,6 +103,12 @@ impl Dialect {
         Self::Asterisk,
         Self::AsteriskJson,
         Self::Pipecat,
+        Self::OpenAiRealtime,
+        Self::OpenAiRealtimeBeta,
+        Self::GeminiLive,
+        Self::ElevenLabs,
+        Self::Deepgram,
+        Self::Ultravox,
     ];
 
     /// As written in the configuration.
@@ -94,6 +124,12 @@ impl Dialect {
             Self::Asterisk => "asterisk",
             Self::AsteriskJson => "asterisk-json",
             Self::Pipecat => "pipecat",
+            Self::OpenAiRealtime => "openai-realtime",
+            Self::OpenAiRealtimeBeta => "openai-realtime-beta",
+            Self::GeminiLive => "gemini-live",
+            Self::ElevenLabs => "elevenlabs",
+            Self::Deepgram => "deepgram",
+            Self::Ultravox => "ultravox",
         }
     }
 }

@@ -105,8 +105,17 @@ fn sample_rate(section: &mut Section<'_>, dialect: Option<Dialect>) -> Option<me
         | Dialect::Exotel
         | Dialect::Vonage
         | Dialect::Jambonz
-        | Dialect::Pipecat => true,
-        Dialect::EdgeV1 | Dialect::Twilio | Dialect::Asterisk | Dialect::AsteriskJson => false,
+        | Dialect::Pipecat
+        | Dialect::Ultravox => true,
+        Dialect::EdgeV1
+        | Dialect::Twilio
+        | Dialect::Asterisk
+        | Dialect::AsteriskJson
+        | Dialect::OpenAiRealtime
+        | Dialect::OpenAiRealtimeBeta
+        | Dialect::GeminiLive
+        | Dialect::ElevenLabs
+        | Dialect::Deepgram => false,
     };
     let problem = match media::SampleRate::try_from(hertz) {
         Ok(rate) if is_open => return Some(rate),
