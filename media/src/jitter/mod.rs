@@ -56,6 +56,9 @@ const FAR_TOO_LATE: Micros = 30_000;
 /// And one so great at any price.
 const HOPELESS: Micros = 150_000;
 
+/// A stall is answered when no more than this is left to play, 120 ms.
+const RESERVE: usize = 960;
+
 /// Between two tries that do not hurry, 30 ms.
 const REST: usize = 240;
 
@@ -423,7 +426,8 @@ impl JitterBuffer {
         let rested = self.since_change >= self.scale * REST;
         let overdue = self.lag(at) - self.to_micros(contiguous as i64);
         let room = self.delays.patience() - self.lag(at);
-        let stalled = whole && room > 0 && self.delays.is_stall(overdue);
+        let near = contiguous < self.scale * RESERVE;
+        let stalled = near && whole && room > 0 && self.delays.is_stall(overdue);
         let settled = whole && !stalled && self.delays.is_settled();
         if settled && late > TOO_LATE && (rested || late > FAR_TOO_LATE) {
             let most = samples(late).min(self.ready.saturating_sub(wanted));
