@@ -8,8 +8,10 @@ mod check;
 mod client;
 mod demo;
 mod directory;
+mod engine_test;
 mod explain;
 mod init;
+mod mock_engine;
 mod run;
 mod token;
 
@@ -50,6 +52,10 @@ enum Command {
     Call(call::Options),
     /// Tells what happened in a call, milestone by milestone.
     Explain(explain::Options),
+    /// Calls an engine as the edge would and says whether it does what its dialect asks for.
+    EngineTest(engine_test::Options),
+    /// An engine for tests, in any dialect: says what it hears, a tone, or what a script says.
+    MockEngine(mock_engine::Options),
     /// Prints the OpenAPI document of the API.
     Openapi,
     /// Judges recordings as the voice path would, a line of JSON a file.
@@ -90,6 +96,8 @@ pub fn main() -> ExitCode {
         Command::Token(options) => token::run(&options),
         Command::Call(options) => call::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::EngineTest(options) => engine_test::run(&options),
+        Command::MockEngine(options) => mock_engine::run(&options),
         Command::Openapi => print(crate::api::document()),
         Command::Analyze(options) => analyze::run(&options),
         Command::Bench(options) => bench::run(&options),

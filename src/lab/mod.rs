@@ -6,11 +6,15 @@
     reason = "a shell: it has a clock and sockets"
 )]
 
+mod bot;
 mod echo;
 pub mod load;
+mod mock_engine;
 mod phone;
 mod receiver;
 
+pub use bot::{Bot, Heard};
 pub use echo::EchoEngine;
+pub use mock_engine::{MockEngine, Step, Talk};
 pub use phone::{Phone, PhoneError, Spoken};
 pub use receiver::{Receipt, Receiver};

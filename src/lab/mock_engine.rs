@@ -1,0 +1,341 @@
+//! An engine for everyone's tests: it takes every call and says what it was told to say, in any dialect.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use media::{AudioFormat, Resampler, SampleRate};
+use serde::Deserialize;
+use tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tungstenite::{Error, Message, WebSocket};
+
+use super::bot::{Bot, Heard};
+use crate::call::Dialect;
+
+/// How often a waiting engine looks whether there is something to do.
+const LOOK: Duration = Duration::from_millis(10);
+/// One piece of a tone.
+const PIECE: Duration = Duration::from_millis(100);
+
+/// What it says.
+#[derive(Debug, Clone)]
+pub enum Talk {
+    /// What it hears.
+    Echo,
+    /// 440 Hz without end.
+    Tone,
+    /// Step by step.
+    Script(Arc<Vec<Step>>),
+}
+
+/// One step of a script, a line of JSON like `{"do": "say", "file": "hello.wav"}`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// Say a tone.
+    Tone {
+        /// How long.
+        ms: u64,
+        /// How high.
+        #[serde(default = "concert_pitch")]
+        hz: f64,
+    },
+    /// Say what is in a WAV file, 8,000 Hz, mono.
+    Say {
+        /// Which.
+        file: String,
+        /// Its samples, read when the script was.
+        #[serde(skip)]
+        samples: Vec<i16>,
+    },
+    /// Do nothing for a while.
+    Wait {
+        /// How long.
+        ms: u64,
+    },
+    /// Wait for a key of the caller.
+    WaitKey,
+    /// Ask to be told when everything before was heard, and wait for it.
+    Mark {
+        /// Its name.
+        name: String,
+    },
+    /// Take back what was not heard.
+    Clear,
+    /// End the call.
+    HangUp,
+    /// Any message in the engine's dialect.
+    Send {
+        /// As text.
+        text: String,
+    },
+}
+
+fn concert_pitch() -> f64 {
+    440.0
+}
+
+/// The engine, on threads of its own: one that listens and one a call.
+pub struct MockEngine {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl MockEngine {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn start(listen: impl ToSocketAddrs, dialect: Dialect, talk: Talk) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen)?;
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let listen = move || accept(&listener, &stopped, dialect, &talk);
+        let listening = std::thread::Builder::new().name("mock-engine".into()).spawn(listen)?;
+        Ok(Self { address, stop, listening: Some(listening) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the process ends.
+    pub fn serve(mut self) {
+        if let Some(listening) = self.listening.take() {
+            let _panicked = listening.join();
+        }
+    }
+}
+
+impl Drop for MockEngine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(listening) = self.listening.take() {
+            let _panicked = listening.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, stop: &Arc<AtomicBool>, dialect: Dialect, talk: &Talk) {
+    let mut calls: Vec<JoinHandle<()>> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        calls.retain(|call| !call.is_finished());
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                let (stop, talk) = (stop.clone(), talk.clone());
+                let call = move || {
+                    tracing::info!(%peer, "call");
+                    match converse(stream, &stop, Bot::new(dialect), &talk) {
+                        Ok(()) => tracing::info!(%peer, "call over"),
+                        Err(error) => tracing::info!(%peer, %error, "call over"),
+                    }
+                };
+                calls.extend(std::thread::Builder::new().name("mock-call".into()).spawn(call));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LOOK),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                std::thread::sleep(LOOK);
+            }
+        }
+    }
+    for call in calls {
+        let _panicked = call.join();
+    }
+}
+
+/// One call, until either side ends it.
+fn converse(stream: TcpStream, stop: &AtomicBool, mut bot: Bot, talk: &Talk) -> Result<(), Error> {
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    let handshake = tungstenite::accept_hdr(stream, choose_protocol);
+    let mut socket = handshake.map_err(|error| io::Error::other(error.to_string()))?;
+    socket.get_ref().set_read_timeout(Some(LOOK))?;
+    if let Some(greeting) = bot.greeting() {
+        socket.send(greeting)?;
+    }
+    let mut player = Player { talk: talk.clone(), next: 0, phase: 0.0, due: None, waits_for: None };
+    while !stop.load(Ordering::Relaxed) {
+        match socket.read() {
+            Ok(message) => match bot.read(&message) {
+                Heard::Offered(answers) => {
+                    for answer in answers {
+                        socket.send(answer)?;
+                    }
+                    player.begin();
+                }
+                Heard::Begun => player.begin(),
+                Heard::Audio(audio) => {
+                    player.begin();
+                    if matches!(player.talk, Talk::Echo) {
+                        socket.send(bot.echo(&audio))?;
+                    }
+                }
+                Heard::Marked(name) => player.marked(&name),
+                Heard::Key(_) => player.key(),
+                Heard::Ended => return close(&mut socket),
+                Heard::Other => {}
+            },
+            Err(Error::Io(error)) if is_timeout(&error) => {}
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if player.play(&mut bot, &mut socket)? == Played::HungUp {
+            return match bot.hang_up() {
+                Some(words) => socket.send(words),
+                None => close(&mut socket),
+            };
+        }
+    }
+    close(&mut socket)
+}
+
+fn close(socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+    match socket.close(None).and_then(|()| socket.flush()) {
+        Err(Error::ConnectionClosed | Error::AlreadyClosed) | Ok(()) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Takes the first sub-protocol that is offered.
+#[expect(clippy::result_large_err, reason = "the library's own signature")]
+fn choose_protocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+    let offered = request.headers().get("Sec-WebSocket-Protocol").and_then(|offered| offered.to_str().ok());
+    let first = offered.and_then(|offered| offered.split(',').next()).map(str::trim);
+    if let Some(Ok(first)) = first.map(TryInto::try_into) {
+        response.headers_mut().insert("Sec-WebSocket-Protocol", first);
+    }
+    Ok(response)
+}
+
+/// Where a call's talk stands.
+struct Player {
+    talk: Talk,
+    next: usize,
+    /// Of the tone, in cycles.
+    phase: f64,
+    /// When the next piece or step is due; nothing before the caller is there.
+    due: Option<Instant>,
+    waits_for: Option<Awaited>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Awaited {
+    Mark(String),
+    Key,
+}
+
+#[derive(PartialEq, Eq)]
+enum Played {
+    On,
+    HungUp,
+}
+
+impl Player {
+    fn begin(&mut self) {
+        self.due.get_or_insert_with(Instant::now);
+    }
+
+    fn marked(&mut self, name: &str) {
+        if self.waits_for == Some(Awaited::Mark(name.to_owned())) {
+            self.waits_for = None;
+        }
+    }
+
+    fn key(&mut self) {
+        if self.waits_for == Some(Awaited::Key) {
+            self.waits_for = None;
+        }
+    }
+
+    fn play(&mut self, bot: &mut Bot, socket: &mut WebSocket<TcpStream>) -> Result<Played, Error> {
+        while let Some(due) = self.due.filter(|due| *due <= Instant::now() && self.waits_for.is_none()) {
+            match self.talk.clone() {
+                Talk::Echo => return Ok(Played::On),
+                Talk::Tone => {
+                    self.tone(bot, socket, PIECE, concert_pitch())?;
+                    self.due = Some(due + PIECE);
+                }
+                Talk::Script(steps) => {
+                    let Some(step) = steps.get(self.next) else { return Ok(Played::On) };
+                    self.next += 1;
+                    if matches!(step, Step::HangUp) {
+                        return Ok(Played::HungUp);
+                    }
+                    self.step(step, bot, socket)?;
+                }
+            }
+        }
+        Ok(Played::On)
+    }
+
+    fn step(&mut self, step: &Step, bot: &mut Bot, socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+        match step {
+            Step::Tone { ms, hz } => self.tone(bot, socket, Duration::from_millis(*ms), *hz),
+            Step::Say { samples, .. } => {
+                let spoken = at_rate(samples, bot.format());
+                socket.send(bot.say_samples(&spoken))
+            }
+            Step::Wait { ms } => {
+                self.due = Some(Instant::now() + Duration::from_millis(*ms));
+                Ok(())
+            }
+            Step::WaitKey => {
+                self.waits_for = Some(Awaited::Key);
+                Ok(())
+            }
+            Step::Mark { name } => match bot.mark(name) {
+                Some(mark) => {
+                    self.waits_for = Some(Awaited::Mark(name.clone()));
+                    socket.send(mark)
+                }
+                None => Ok(()),
+            },
+            Step::Clear => socket.send(bot.clear()),
+            Step::Send { text } => socket.send(Message::text(text.clone())),
+            Step::HangUp => Ok(()),
+        }
+    }
+
+    fn tone(
+        &mut self,
+        bot: &mut Bot,
+        socket: &mut WebSocket<TcpStream>,
+        length: Duration,
+        hertz: f64,
+    ) -> Result<(), Error> {
+        let rate = f64::from(bot.format().rate().hertz());
+        let count = (length.as_secs_f64() * rate) as usize;
+        let samples: Vec<i16> = (0..count)
+            .map(|_| {
+                self.phase = (self.phase + hertz / rate).fract();
+                ((self.phase * std::f64::consts::TAU).sin() * 8_000.0) as i16
+            })
+            .collect();
+        socket.send(bot.say_samples(&samples))
+    }
+}
+
+/// Samples of a file as many a second as a bot speaks.
+fn at_rate(samples: &[i16], format: AudioFormat) -> Vec<i16> {
+    if format.rate() == SampleRate::Hz8000 {
+        return samples.to_vec();
+    }
+    let mut resampled = Vec::new();
+    let mut resampler = Resampler::new(SampleRate::Hz8000, format.rate());
+    // What is left of the last 20 ms comes out with silence behind it.
+    let padded: Vec<i16> = samples.iter().copied().chain([0; 320]).collect();
+    resampler.feed(&padded, |given| resampled.extend_from_slice(given));
+    resampled
+}
