@@ -13,8 +13,8 @@ use callingedge::bridge::{
     Said, Track,
 };
 use callingedge::call::{
-    Context, Direction, EndReason, EngineEvent, EngineStart, FIRST_LEG, Mode, ProviderKey, Timestamp,
-    TransferState, TransferStep,
+    Context, Direction, DtmfMethod, EndReason, EngineEvent, EngineStart, FIRST_LEG, Mode, ProviderKey,
+    Timestamp, TransferState, TransferStep,
 };
 use media::{AudioFormat, Digit, MarkResult, SegmentId};
 use proptest::prelude::*;
@@ -245,7 +245,16 @@ fn everything() -> Vec<Value> {
         message: "no".into(),
     };
     edge.tell(now, &refused, &mut out);
-    edge.digit(FIRST_LEG, Digit::try_from('D').unwrap(), Duration::from_millis(80), &mut out);
+    edge.digit(
+        FIRST_LEG,
+        Digit::try_from('D').unwrap(),
+        Duration::from_millis(80),
+        DtmfMethod::Rfc4733,
+        &mut out,
+    );
+    for method in [DtmfMethod::Info, DtmfMethod::Inband] {
+        edge.digit(FIRST_LEG, Digit::try_from('D').unwrap(), Duration::from_millis(80), method, &mut out);
+    }
     for result in [MarkResult::Played, MarkResult::Cleared] {
         edge.answer(&Answer::Marked { name: "a \"mark\"", result, played_ms: 20 }, &mut out);
     }

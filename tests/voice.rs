@@ -9,8 +9,8 @@ use callingedge::bridge::{
     Credit, Form, FrameFlags, FrameHeader, Incoming, Interpreter, MISTAKES_IN_A_ROW, Outgoing,
 };
 use callingedge::call::{
-    Announcement, CallId, Context, Dialect, Direction, EngineEvent, EngineStart, FIRST_LEG, LegId, Mode,
-    ProviderKey, Timestamp, VoiceFact, VoiceRoute,
+    Announcement, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent, EngineStart, FIRST_LEG,
+    LegId, Mode, ProviderKey, Timestamp, VoiceFact, VoiceRoute,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX};
@@ -227,6 +227,31 @@ fn a_key_of_one_leg_is_pressed_on_the_other() {
     let events = sent.iter().filter(|packet| packet[1] & 0x7F == 101).count();
     assert!(events >= 5, "{events} packets of the event");
     assert!(sent.iter().any(|packet| packet[12] == 5));
+}
+
+#[test]
+fn a_key_that_comes_in_two_ways_is_told_once_and_two_of_one_way_are_two() {
+    let mut call = Call::answered();
+    call.add_human();
+    let five = media::Digit::try_from('5').unwrap();
+    let info = |call: &mut Call| {
+        let length = Duration::from_millis(160);
+        call.turn(|voice, now, turn| voice.pressed(now, FIRST_LEG, five, length, DtmfMethod::Info, turn));
+    };
+    call.press(FIRST_LEG, 1, 5, true);
+    info(&mut call);
+    info(&mut call);
+    call.now += Duration::from_secs(1);
+    call.press(FIRST_LEG, 9, 5, true);
+
+    let told: Vec<Value> = call.texts().into_iter().filter(|message| message["type"] == "dtmf").collect();
+    let ways: Vec<&str> = told.iter().map(|message| message["method"].as_str().unwrap()).collect();
+    assert_eq!(
+        ways,
+        ["rfc4733", "info"],
+        "the third is another press; the fourth is one that began long before"
+    );
+    assert_eq!(call.tally.keys_twice, 1);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::json_stream::{self, Stream, put};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, vonage};
-use crate::call::{CallId, EngineCommand, EngineEvent, EngineStart, LegId};
+use crate::call::{CallId, DtmfMethod, EngineCommand, EngineEvent, EngineStart, LegId};
 
 /// Milliseconds of a frame: what a queue's length is counted in.
 const FRAME_MS: u32 = 20;
@@ -193,7 +193,14 @@ impl Language for Asterisk {
         true
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        _duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             self.event(out, "DTMF_END", &[("digit", json!(digit.as_char().to_string()))]);
         }

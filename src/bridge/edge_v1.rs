@@ -27,7 +27,7 @@ use super::interpreter::Credit;
 use super::language::Language;
 use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
-use crate::call::{Direction, EngineEvent, EngineStart, FIRST_LEG, LegId, LegRole};
+use crate::call::{Direction, DtmfMethod, EngineEvent, EngineStart, FIRST_LEG, LegId, LegRole};
 use control::{AudioPart, Parameters, Sip, SipStatus, Start, ToEngine, TrackPart};
 
 /// One conversation.
@@ -60,8 +60,15 @@ impl Language for EdgeV1 {
         Self::hear(self, heard, out)
     }
 
-    fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
-        Self::digit(self, leg, digit, duration, out);
+    fn digit(
+        &mut self,
+        leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
+        Self::digit(self, leg, digit, duration, method, out);
     }
 
     fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
@@ -143,9 +150,17 @@ impl EdgeV1 {
     }
 
     /// Writes a key that was pressed.
-    pub fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
+    pub fn digit(
+        &mut self,
+        leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        write(out, &ToEngine::Dtmf { track: track_of(leg).to_byte(), digit: digit.as_char(), duration_ms });
+        let track = track_of(leg).to_byte();
+        write(out, &ToEngine::Dtmf { track, digit: digit.as_char(), duration_ms, method });
     }
 
     /// Writes what became of audio.

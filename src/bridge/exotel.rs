@@ -20,7 +20,7 @@ use super::json_stream::{self, Stream, put, put_base64, put_number};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing, telnyx};
-use crate::call::{CallId, EngineEvent, EngineStart, LegId};
+use crate::call::{CallId, DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// Beats in one message.
 const BEATS: usize = 5;
@@ -128,7 +128,14 @@ impl Language for Exotel {
         true
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             let sequence = self.stream.next_sequence();
             let message = json!({

@@ -21,7 +21,7 @@ use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::tools::{self, Asked};
 use super::{Form, Outgoing};
-use crate::call::{EngineEvent, EngineStart, LegId};
+use crate::call::{DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// One session.
 #[derive(Debug)]
@@ -194,7 +194,14 @@ impl Language for Gemini {
     }
 
     /// Keys are told as words: the API has no event of its own for them.
-    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        _duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() && self.is_set_up {
             let text = format!("The caller pressed the key {}.", digit.as_char());
             json_stream::write(out, &json!({ "realtimeInput": { "text": text } }));

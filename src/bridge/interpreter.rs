@@ -20,7 +20,7 @@ use super::telnyx::Telnyx;
 use super::ultravox::Ultravox;
 use super::vonage::Vonage;
 use super::{EdgeV1, Outgoing, Twilio};
-use crate::call::{CallId, Dialect, EngineEvent, LegId};
+use crate::call::{CallId, Dialect, DtmfMethod, EngineEvent, LegId};
 
 /// A parser's complaint may repeat all it was given.
 const LONGEST_DETAIL: usize = 200;
@@ -86,8 +86,15 @@ impl Interpreter {
     }
 
     /// Writes a key that the far end of `leg` pressed.
-    pub fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
-        self.language.digit(leg, digit, duration, out);
+    pub fn digit(
+        &mut self,
+        leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
+        self.language.digit(leg, digit, duration, method, out);
     }
 
     /// Writes what became of the engine's audio.

@@ -21,7 +21,7 @@ use super::json_stream::{self, Stream};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, vonage};
-use crate::call::{CallId, Direction, EngineCommand, EngineEvent, EngineStart, LegId};
+use crate::call::{CallId, Direction, DtmfMethod, EngineCommand, EngineEvent, EngineStart, LegId};
 
 /// One conversation.
 #[derive(Debug)]
@@ -139,7 +139,14 @@ impl Language for Jambonz {
         true
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             // In samples at 8 kHz.
             let duration = (duration.as_millis() * 8).to_string();

@@ -8,7 +8,7 @@ use media::Digit;
 
 use super::Outgoing;
 use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Said};
-use crate::call::{EngineEvent, LegId};
+use crate::call::{DtmfMethod, EngineEvent, LegId};
 
 /// One conversation in one dialect. It remembers counters and names, and decides nothing about the call.
 pub(super) trait Language: Debug + Send {
@@ -19,7 +19,7 @@ pub(super) trait Language: Debug + Send {
     fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool;
 
     /// Writes a key that the far end of `leg` pressed.
-    fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing);
+    fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, method: DtmfMethod, out: &mut Outgoing);
 
     /// Writes what became of the engine's audio.
     fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing);

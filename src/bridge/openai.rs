@@ -27,7 +27,7 @@ use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::tools::{self, Asked};
 use super::{Form, Outgoing};
-use crate::call::{EngineEvent, EngineStart, LegId};
+use crate::call::{DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// Items whose segment is remembered.
 const ITEMS: usize = 32;
@@ -233,7 +233,14 @@ impl Language for OpenAi {
     }
 
     /// Keys are told as words: the API has no event of its own for them over a websocket.
-    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        _duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             let text = format!("The caller pressed the key {}.", digit.as_char());
             let item = json!({

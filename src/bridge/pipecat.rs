@@ -21,7 +21,7 @@ use super::json_stream::{self, Stream};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
-use crate::call::{EngineEvent, EngineStart, LegId};
+use crate::call::{DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// Fields of `Frame`.
 const AUDIO: u64 = 2;
@@ -134,7 +134,14 @@ impl Language for Pipecat {
         true
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        _duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             let data = json!({ "type": "dtmf", "data": { "digit": digit.as_char().to_string() } });
             message(out, &data.to_string());

@@ -21,7 +21,7 @@ use super::json_stream::{self, Stream, Text, put, put_audio, put_number};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
-use crate::call::{CallId, EngineEvent, EngineStart, LegId};
+use crate::call::{CallId, DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// One stream of one call.
 #[derive(Debug)]
@@ -172,7 +172,14 @@ impl Language for Plivo {
         true
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        _duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             let sequence = self.stream.next_sequence();
             let message = json!({

@@ -27,7 +27,7 @@ use super::json_stream::{self, Text, put_audio, put_number};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
-use crate::call::{CallId, EngineEvent, EngineStart, LegId};
+use crate::call::{CallId, DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// One stream of one call.
 #[derive(Debug)]
@@ -237,7 +237,14 @@ impl Language for Twilio {
         Self::hear(self, heard, out)
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, _duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        _duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         Self::digit(self, digit, out);
     }
 

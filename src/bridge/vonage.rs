@@ -19,7 +19,7 @@ use super::json_stream::{self, Stream};
 use super::language::Language;
 use super::said::{Answer, Heard, Incoming, Mistake, Said};
 use super::{Form, Outgoing};
-use crate::call::{EngineEvent, EngineStart, LegId};
+use crate::call::{DtmfMethod, EngineEvent, EngineStart, LegId};
 
 /// One conversation.
 #[derive(Debug)]
@@ -92,7 +92,14 @@ impl Language for Vonage {
         true
     }
 
-    fn digit(&mut self, _leg: LegId, digit: Digit, duration: Duration, out: &mut Outgoing) {
+    fn digit(
+        &mut self,
+        _leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        _method: DtmfMethod,
+        out: &mut Outgoing,
+    ) {
         if self.stream.is_on() {
             let duration = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
             let digit = digit.as_char().to_string();

@@ -6,6 +6,7 @@ use super::command::CommandError;
 use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::{Asker, EndReason, EventKind};
 use super::inbound::reason_header;
+use super::info::NoKey;
 use super::leg::{NotAnswered, Reoffered, warning};
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::record::Layer;
@@ -487,6 +488,31 @@ impl Call {
                 view.latency.first_audio_ms = Some(telling::milliseconds(now - answered));
             });
         }
+    }
+
+    /// INFO: a key, or what we do not know.
+    pub(super) fn informed(
+        &mut self,
+        hands: &mut Hands<'_>,
+        leg: super::ids::LegId,
+        id: sip::RequestId,
+        request: &sip::Message,
+    ) {
+        let content_type = request.content_type().ok().flatten();
+        let kind = content_type.map(|kind| kind.to_string()).unwrap_or_default();
+        let (status, headers) = match super::info::key(&kind, &request.body()) {
+            _ if request.body().is_empty() => (sip::StatusCode::OK, Vec::new()),
+            Ok((digit, duration)) => {
+                hands.outputs.voice(self.id, VoiceOrder::Pressed { leg, digit, duration });
+                (sip::StatusCode::OK, Vec::new())
+            }
+            Err(NoKey::Type) => {
+                let accept = super::info::ACCEPTED.to_owned();
+                (sip::StatusCode::UNSUPPORTED_MEDIA_TYPE, vec![("Accept".into(), accept)])
+            }
+            Err(NoKey::Malformed) => (sip::StatusCode::BAD_REQUEST, Vec::new()),
+        };
+        hands.endpoint.respond(hands.now, id, status, headers, None);
     }
 
     /// Key presses towards the far end, ordered by the API.

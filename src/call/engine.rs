@@ -134,6 +134,29 @@ impl Dialect {
     }
 }
 
+/// How a key came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DtmfMethod {
+    /// As telephone-event (RFC 4733).
+    Rfc4733,
+    /// As INFO.
+    Info,
+    /// As two tones in the audio.
+    Inband,
+}
+
+impl DtmfMethod {
+    /// As engines and timelines read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rfc4733 => "rfc4733",
+            Self::Info => "info",
+            Self::Inband => "inband",
+        }
+    }
+}
+
 /// All an engine is told at the beginning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineStart {

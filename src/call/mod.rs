@@ -17,6 +17,7 @@ mod event;
 mod exchange;
 mod ids;
 mod inbound;
+mod info;
 mod leg;
 mod modes;
 mod naming;
@@ -47,7 +48,7 @@ pub use command::{
 pub use context::Context;
 pub use destination::{Destinations, Forbidden, Place, country_of, home};
 pub use engine::{
-    Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferState, TransferStep,
+    Dialect, DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferState, TransferStep,
 };
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};

@@ -259,8 +259,9 @@ impl Call {
             VoiceFact::EngineConnected => self.engine_connected(hands),
             VoiceFact::EngineGone(failure) => self.engine_gone(hands, failure),
             VoiceFact::Engine(command) => self.engine_ordered(hands, command),
-            VoiceFact::Dtmf { leg, digit, .. } => {
-                self.milestone(hands, Layer::Media, "digit received", None);
+            VoiceFact::Dtmf { leg, digit, method, .. } => {
+                let how = Some(method.as_str().to_owned());
+                self.milestone(hands, Layer::Media, "digit received", how);
                 self.key_pressed(hands, leg, digit);
             }
             VoiceFact::FirstPacket { from, .. } => {

@@ -226,8 +226,9 @@ impl Call {
                 }
                 self.forget_parties();
             }
-            Event::Info { id, .. } | Event::Notified { id, .. } => {
-                let status = sip::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            Event::Info { id, request, .. } => self.informed(hands, leg, id, &request),
+            Event::Notified { id, .. } => {
+                let status = sip::StatusCode::BAD_EVENT;
                 hands.endpoint.respond(hands.now, id, status, Vec::new(), None);
             }
             Event::Invited { .. }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{EngineCommand, EngineEvent, EngineFailure};
+use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
 
@@ -56,6 +56,15 @@ pub enum VoiceOrder {
     },
     /// Close the sockets of a leg; its summary comes with [`VoiceFact::Closed`].
     CloseLeg(LegId),
+    /// A key of the leg's far end that came as INFO; told as [`VoiceFact::Dtmf`] unless the audio has told it already.
+    Pressed {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        digit: media::Digit,
+        /// How long.
+        duration: Duration,
+    },
     /// Let what is queued from the engine play to its end, then answer [`VoiceFact::Drained`].
     Drain,
     /// Close the engine's socket after telling it why.
@@ -136,6 +145,8 @@ pub enum VoiceFact {
         digit: media::Digit,
         /// How long.
         duration: Duration,
+        /// How it came.
+        method: DtmfMethod,
     },
     /// The first RTP packet of the far end came.
     FirstPacket {

@@ -19,8 +19,8 @@ use crate::bridge::{
     Answer, Credit, Dialler, EngineSocket, Form, Heard, Incoming, Interpreter, Outgoing, Said, SocketLimits,
 };
 use crate::call::{
-    CallId, Context, Dialect, Direction, EndReason, Engine, EngineCommand, EngineEvent, EngineStart,
-    FIRST_LEG, Fallback, Mode, Timestamp,
+    CallId, Context, Dialect, Direction, DtmfMethod, EndReason, Engine, EngineCommand, EngineEvent,
+    EngineStart, FIRST_LEG, Fallback, Mode, Timestamp,
 };
 
 /// One packet.
@@ -259,7 +259,13 @@ impl<'a> Conversation<'a> {
             if number == 50
                 && let Ok(digit) = Digit::try_from('5')
             {
-                self.interpreter.digit(FIRST_LEG, digit, Duration::from_millis(100), &mut self.out);
+                self.interpreter.digit(
+                    FIRST_LEG,
+                    digit,
+                    Duration::from_millis(100),
+                    DtmfMethod::Rfc4733,
+                    &mut self.out,
+                );
             }
             self.flush();
             let next = begun + BEAT * (number + 1);

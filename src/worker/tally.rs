@@ -18,6 +18,8 @@ pub struct Tally {
     pub engine_mistakes: u64,
     /// Audio messages of engines that did not fit the play-out.
     pub playout_full: u64,
+    /// Keys that came in a second way and were not told again.
+    pub keys_twice: u64,
     /// Samples of one leg that came too late for another one that hears it.
     pub relay_late: u64,
     /// Digits that could not be told, because their call's owner does not listen.

@@ -44,7 +44,7 @@ use super::sockets::{DATAGRAM, LegSockets};
 use super::tally::Tally;
 use super::voice::{Turn, Voice};
 use crate::bridge::{Credit, EngineSocket, Incoming, Interpreter, Outgoing};
-use crate::call::{CallId, EndReason, EngineEvent, EngineFailure, LegId, VoiceFact, VoiceOrder};
+use crate::call::{CallId, DtmfMethod, EndReason, EngineEvent, EngineFailure, LegId, VoiceFact, VoiceOrder};
 
 /// How often pings, stalls, RTCP and positions are looked after.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -472,6 +472,9 @@ impl Shared {
             VoiceOrder::Route(route) => call.voice.route(now, route, &mut turn),
             VoiceOrder::Wait { leg, audio } => call.voice.wait(leg, audio),
             VoiceOrder::CloseLeg(leg) => return self.close_leg(now, call, leg),
+            VoiceOrder::Pressed { leg, digit, duration } => {
+                call.voice.pressed(now, leg, digit, duration, DtmfMethod::Info, &mut turn);
+            }
             VoiceOrder::Drain => call.voice.drain(&mut turn),
             VoiceOrder::DismissEngine(reason) => return self.dismiss(now, call, reason),
             VoiceOrder::Close(reason) => return self.close(now, call, reason),

@@ -30,7 +30,7 @@ use crate::bridge::{
     Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Said,
 };
 use crate::call::{
-    Announcement, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceRoute, VoiceSummary,
+    Announcement, DtmfMethod, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceRoute, VoiceSummary,
 };
 
 /// How often an engine is told where the play-out stands while something waits.
@@ -41,6 +41,9 @@ const FACTS_KEPT: usize = 256;
 
 /// The most bytes of a frame that goes from leg to leg: 60 ms.
 const FRAME_MAX: usize = 480;
+
+/// Within this time a key that comes in another way is the same one.
+const SAME_KEY: Duration = Duration::from_millis(800);
 
 /// A key that is passed on is pressed at least so long.
 const SHORTEST_DIGIT: Duration = Duration::from_millis(100);
@@ -98,6 +101,8 @@ struct Leg {
     media: Option<LegMedia>,
     relays: Vec<Relay>,
     waiting: Option<Waiting>,
+    /// The key that was told last, how it came and when.
+    last_key: Option<(Digit, DtmfMethod, Instant)>,
 }
 
 #[derive(Debug)]
@@ -159,7 +164,14 @@ impl Voice {
     /// When no RTP comes for `inactivity`, it is told.
     pub fn open(&mut self, leg: LegId, inactivity: Duration) {
         if !self.legs.iter().any(|known| known.id == leg) {
-            self.legs.push(Leg { id: leg, inactivity, media: None, relays: Vec::new(), waiting: None });
+            self.legs.push(Leg {
+                id: leg,
+                inactivity,
+                media: None,
+                relays: Vec::new(),
+                waiting: None,
+                last_key: None,
+            });
             self.tune();
         }
     }
@@ -412,6 +424,44 @@ impl Voice {
         digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration))
     }
 
+    /// A key of a leg's far end. Some telephones send each in two ways: what came in one is not told again because it comes in
+    /// the other soon after.
+    pub fn pressed(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        digit: Digit,
+        duration: Duration,
+        method: DtmfMethod,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(known) = self.legs.iter_mut().find(|known| known.id == leg) else { return };
+        let twin = known.last_key.filter(|(key, how, at)| {
+            *key == digit && *how != method && now.saturating_duration_since(*at) < SAME_KEY
+        });
+        if twin.is_some() {
+            // Each press has one twin.
+            known.last_key = None;
+            turn.tally.keys_twice += 1;
+            return;
+        }
+        known.last_key = Some((digit, method, now));
+        let muted = self.route.muted.contains(&leg);
+        let track = self.route.engine_hears.iter().position(|heard| *heard == leg);
+        let track = track.and_then(|track| u8::try_from(track).ok()).map(LegId).filter(|_| !muted);
+        if let (Some(engine), Some(track)) = (&mut self.engine, track) {
+            engine.digit(track, digit, duration, method, turn.out);
+        }
+        if !muted && self.route.hears.iter().any(|(_, speaker)| *speaker == leg) {
+            self.relay_digit(leg, digit, duration);
+        }
+        if turn.facts.len() < FACTS_KEPT {
+            turn.facts.push_back(VoiceFact::Dtmf { leg, digit, duration, method });
+        } else {
+            turn.tally.facts_dropped += 1;
+        }
+    }
+
     /// Plays what the engine said so far and nothing more; [`VoiceFact::Drained`] follows.
     pub fn drain(&mut self, turn: &mut Turn<'_>) {
         self.playing = Playing::Rest;
@@ -491,17 +541,7 @@ impl Voice {
         }
         while let Some(pressed) = self.media(leg).and_then(|media| media.session.next_dtmf()) {
             let duration = Duration::from_millis(pressed.duration_ms.into());
-            if let (Some(engine), Some(track)) = (&mut self.engine, track) {
-                engine.digit(track, pressed.digit, duration, turn.out);
-            }
-            if is_heard {
-                self.relay_digit(leg, pressed.digit, duration);
-            }
-            if turn.facts.len() < FACTS_KEPT {
-                turn.facts.push_back(VoiceFact::Dtmf { leg, digit: pressed.digit, duration });
-            } else {
-                turn.tally.facts_dropped += 1;
-            }
+            self.pressed(now, leg, pressed.digit, duration, DtmfMethod::Rfc4733, turn);
         }
         let Some(media) = self.media(leg) else { return };
         while let Some(fact) = media.session.next_fact() {

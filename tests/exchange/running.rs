@@ -198,3 +198,32 @@ fn a_worker_that_lets_go_completes_the_call_object() {
     assert_eq!((view.legs[0].frames_up, view.legs[0].frames_down), (250, 251));
     assert_eq!(line.events.len(), 3, "and tells no further event");
 }
+
+#[test]
+fn keys_that_come_as_info_are_pressed_and_other_info_is_refused() {
+    let mut line = Line::new();
+    let dialog = line.talk();
+    for (content_type, content, status, pressed) in [
+        ("application/dtmf-relay", "Signal=5\r\nDuration=200\r\n", 200, Some(('5', 200))),
+        ("application/dtmf", "#", 200, Some(('#', 160))),
+        ("application/dtmf", "hello", 400, None),
+        ("application/media_control+xml", "<media_control/>", 415, None),
+    ] {
+        line.heard.clear();
+        line.orders.clear();
+        let body = sip::Body { content_type: content_type.into(), content: content.into() };
+        line.far.info(line.now, dialog, Vec::new(), Some(body));
+        line.settle();
+
+        let answered = line.heard.iter().find_map(|event| match event {
+            Event::InfoAnswered { response, .. } => response.status(),
+            _ => None,
+        });
+        assert_eq!(answered.map(sip::StatusCode::code), Some(status), "{content_type}");
+        let ordered = line.orders.iter().find_map(|order| match order {
+            VoiceOrder::Pressed { digit, duration, .. } => Some((digit.as_char(), duration.as_millis())),
+            _ => None,
+        });
+        assert_eq!(ordered, pressed, "{content_type}");
+    }
+}

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Asker, Command, CommandError, EndReason, EngineCommand, EngineFailure, EventKind, LegId, Mode,
-    VoiceFact, VoiceOrder, WrapUp,
+    Answer, Asker, Command, CommandError, DtmfMethod, EndReason, EngineCommand, EngineFailure, EventKind,
+    LegId, Mode, VoiceFact, VoiceOrder, WrapUp,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
@@ -115,8 +115,8 @@ fn a_key_calls_one_human_after_the_other() {
     let mut line = Line::new();
     talk(&mut line, AI_FIRST);
     for (key, expected) in [('1', 0), ('0', 1), ('0', 1)] {
-        let digit = media::Digit::try_from(key).unwrap();
-        line.fact(VoiceFact::Dtmf { leg: LegId(0), digit, duration: Duration::from_millis(100) });
+        let (digit, method) = (media::Digit::try_from(key).unwrap(), DtmfMethod::Info);
+        line.fact(VoiceFact::Dtmf { leg: LegId(0), digit, duration: Duration::from_millis(100), method });
         assert_eq!(opened(&line), expected, "after {key}");
     }
 

@@ -418,7 +418,10 @@ impl World {
             }
             VoiceOrder::Tell(EngineEvent::Start(_)) => self.engine_is_told(call),
             VoiceOrder::Tell(EngineEvent::Answered) => self.engine_speaks(call),
-            VoiceOrder::Tell(_) | VoiceOrder::SendDtmf { .. } | VoiceOrder::Wait { .. } => {}
+            VoiceOrder::Tell(_)
+            | VoiceOrder::SendDtmf { .. }
+            | VoiceOrder::Pressed { .. }
+            | VoiceOrder::Wait { .. } => {}
             VoiceOrder::Route(route) => {
                 for (listener, speaker) in route.hears {
                     let both = voice.opened.contains(&listener) && voice.opened.contains(&speaker);

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use super::frame::{FrameCodec, HIGHEST_SEGMENT};
 use crate::bridge::said::{Mistake, Said};
 use crate::call::{
-    CallId, Context, Direction, EndReason, EngineCommand, LegRole, Mode, ProviderKey, Timestamp,
+    CallId, Context, Direction, DtmfMethod, EndReason, EngineCommand, LegRole, Mode, ProviderKey, Timestamp,
     TransferState,
 };
 
@@ -40,7 +40,7 @@ pub(super) enum ToEngine<'a> {
     Transfer { re: Option<&'a str>, state: TransferState, sip: Option<SipStatus<'a>> },
     Context { context: &'a Context },
     Mode { mode: Mode },
-    Dtmf { track: u8, digit: char, duration_ms: u32 },
+    Dtmf { track: u8, digit: char, duration_ms: u32, method: DtmfMethod },
     Mark { name: &'a str, result: &'static str, played_ms: u32 },
     Cleared { re: Option<&'a str>, segment: Option<u32>, played_ms: u32, dropped_ms: u32 },
     Playout { segment: u32, played_ms: u32, buffered_ms: u32, underruns: u32 },

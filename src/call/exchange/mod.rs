@@ -431,11 +431,12 @@ impl Exchange {
             }
             // RFC 6665 §4.1.3: a package that we have not subscribed to.
             Event::Notified { id, .. } => self.respond(now, id, sip::StatusCode::BAD_EVENT),
-            // RFC 6086: no package is ours; DTMF comes as telephone-event.
-            Event::Info { id, request, .. } if request.body().is_empty() => {
-                self.respond(now, id, sip::StatusCode::OK);
+            // RFC 6086: no package is ours; keys come in a way that is older.
+            Event::Info { dialog, id, request } => {
+                self.on_dialog(now, dialog, |call, hands| call.informed(hands, call.leg.id, id, &request));
+                // Nobody's: the first answer stands.
+                self.respond(now, id, sip::StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST);
             }
-            Event::Info { id, .. } => self.respond(now, id, sip::StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Event::Request { id, request, .. } => self.requested(now, id, &request),
             Event::RequestAnswered { id, response } => {
                 let detail = response.status().map_or_else(String::new, |status| status.to_string());
