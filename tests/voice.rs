@@ -9,8 +9,8 @@ use callingedge::bridge::{
     Credit, Form, FrameFlags, FrameHeader, Incoming, Interpreter, MISTAKES_IN_A_ROW, Outgoing,
 };
 use callingedge::call::{
-    Announcement, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent, EngineStart, FIRST_LEG,
-    LegId, Mode, ProviderKey, Timestamp, VoiceFact, VoiceRoute,
+    Announcement, AnsweredBy, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent, EngineStart,
+    FIRST_LEG, LegId, Mode, ProviderKey, Timestamp, VoiceFact, VoiceRoute,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX};
@@ -252,6 +252,33 @@ fn a_key_that_comes_in_two_ways_is_told_once_and_two_of_one_way_are_two() {
         "the third is another press; the fourth is one that began long before"
     );
     assert_eq!(call.tally.keys_twice, 1);
+}
+
+#[test]
+fn who_speaks_on_and_on_is_a_machine_and_who_waits_is_a_person() {
+    // Speech of the fixtures, again and again.
+    let file =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/audio/announcement.wav")).unwrap();
+    let wav = media::Wav::parse(&file).unwrap();
+    let format = wav.telephone().unwrap();
+    let mut speech = vec![0; wav.data.len() / format.bytes_per_sample()];
+    format.convert(media::AudioFormat::Pcmu, wav.data, &mut speech);
+    for (spoken, expected) in [(6 * 8_000, AnsweredBy::Machine), (8_000, AnsweredBy::Human)] {
+        let mut call = Call::answered();
+        call.voice.detect_answerer(FIRST_LEG);
+        let said = speech.iter().cycle().take(spoken).copied();
+        let heard: Vec<u8> = said.chain(std::iter::repeat_n(0xFF, 4 * 8_000)).collect();
+        for (number, frame) in (0..).zip(heard.chunks_exact(160)) {
+            call.receive(FIRST_LEG, 0, number, u32::from(number) * 160, frame);
+            call.now += BEAT;
+        }
+
+        let first = call
+            .facts
+            .iter()
+            .find_map(|fact| if let VoiceFact::AnsweredBy { who, .. } = fact { Some(*who) } else { None });
+        assert_eq!(first, Some(expected), "{} s of speech", spoken / 8_000);
+    }
 }
 
 #[test]

@@ -31,10 +31,6 @@ pub(crate) fn place(call: &PlaceCall) -> Result<(), Problem> {
 /// What is in the contract and not built yet is refused, not forgotten.
 fn supported(call: &PlaceCall) -> Result<(), Problem> {
     let unsupported = |field: &str, detail: &str| Err(Problem::new(Code::CallUnsupported, detail).at(field));
-    if call.answering_machine.as_ref().is_some_and(|machine| machine.detect) {
-        let detail = "Answering machines cannot be told from people yet; leave `detect` out or write false.";
-        return unsupported("answering_machine.detect", detail);
-    }
     if !matches!(call.record, None | Some(RecordMode::Off)) {
         return unsupported("record", "Calls cannot be recorded yet; leave `record` out or write `off`.");
     }
@@ -219,11 +215,6 @@ mod tests {
             (json!({"to": "1", "engine": ""}), "engine", Code::FieldInvalid),
             (json!({"to": "1", "workflow": ""}), "workflow", Code::FieldInvalid),
             (json!({"to": "1", "record": "stereo"}), "record", Code::CallUnsupported),
-            (
-                json!({"to": "1", "answering_machine": {"detect": true}}),
-                "answering_machine.detect",
-                Code::CallUnsupported,
-            ),
             (json!({"to": "1", "platform": {"queue_id": "q"}}), "platform", Code::CallUnsupported),
         ];
         for (body, field, code) in cases {

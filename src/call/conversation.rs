@@ -37,6 +37,7 @@ impl Call {
         self.story.answer(hands.now, hands.outputs);
         self.story.tell(hands.now, hands.outputs, EventKind::Answered, raw);
         self.let_speak(hands);
+        self.listen_who_answered(hands);
         self.call_first_human(hands);
     }
 
@@ -281,8 +282,15 @@ impl Call {
             sip_call_id: view.sip.call_id.clone().unwrap_or_default(),
             sip_headers: self.headers.clone(),
             started_at: hands.outputs.timestamp(self.story.began()),
-            parameters: self.engine.parameters.clone(),
+            parameters: self.parameters(),
         }))
+    }
+
+    /// What the configuration tells the engine, and who answered once that is known.
+    fn parameters(&self) -> Vec<(String, String)> {
+        let answered_by = self.story.view().answered_by;
+        let known = answered_by.map(|who| ("answered_by".to_owned(), who.as_str().to_owned()));
+        self.engine.parameters.iter().cloned().chain(known).collect()
     }
 
     pub(super) fn tell_engine(&self, hands: &mut Hands<'_>, event: EngineEvent) {

@@ -81,6 +81,8 @@ pub enum EndReason {
     Unreachable,
     /// The two sides have no codec in common, or a session description that cannot be used.
     MediaIncompatible,
+    /// A machine answered, and the call was to end then.
+    MachineAnswered,
     /// A transfer failed, and it was asked to end the call then.
     TransferFailed,
     /// Our answer was never acknowledged.

@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 mod admission;
+mod answering;
 mod clock;
 mod command;
 mod content;

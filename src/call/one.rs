@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
+use super::answering::Answering;
 use super::command::Voice;
 use super::event::{EndReason, EventKind};
 use super::ids::{CallId, FIRST_LEG, ProviderKey};
@@ -116,6 +117,8 @@ pub(super) struct Call {
     pub(super) route: Route,
     /// The caller hears ringback.
     pub(super) waits: bool,
+    /// Where it matters who answered.
+    pub(super) answering: Option<Answering>,
     /// The API has put the caller on hold.
     pub(super) on_hold: bool,
     /// Whom nobody hears because the API said so.
@@ -162,6 +165,7 @@ impl Call {
             next_leg: FIRST_LEG.0 + 1,
             route: Route::default(),
             waits: false,
+            answering: None,
             on_hold: false,
             muted: Vec::new(),
             returns_to_engine: false,
@@ -207,7 +211,9 @@ impl Call {
         };
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
         let parties = self.parties.iter().filter_map(Party::poll_timeout).min();
-        [state, link, transfer, parties].into_iter().flatten().min()
+        let answering = self.answering.as_ref().and_then(Answering::poll_timeout);
+        let answering = answering.filter(|_| !self.is_ending());
+        [state, link, transfer, parties, answering].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, hands: &mut Hands<'_>) {
@@ -245,6 +251,9 @@ impl Call {
             self.transfer_timed_out(hands);
         }
         self.handle_party_timeouts(hands);
+        if !self.is_ending() {
+            self.handle_answering_timeout(hands);
+        }
     }
 
     /// What its worker tells.
@@ -264,6 +273,11 @@ impl Call {
                 self.milestone(hands, Layer::Media, "digit received", how);
                 self.key_pressed(hands, leg, digit);
             }
+            VoiceFact::AnsweredBy { leg, who, confidence } if leg == self.leg.id => {
+                self.answerer_heard(hands, who, confidence);
+            }
+            VoiceFact::Beep { leg } if leg == self.leg.id => self.beep_heard(hands),
+            VoiceFact::AnsweredBy { .. } | VoiceFact::Beep { .. } => {}
             VoiceFact::FirstPacket { from, .. } => {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answering::Answering;
 use super::command::PlaceCall;
 use super::event::{EndReason, EventKind};
 use super::ids::{CallId, LegId};
@@ -90,6 +91,8 @@ impl Call {
         if let Some(seconds) = ordered.max_duration_sec {
             call.max_duration = Duration::from_secs(seconds.into());
         }
+        let machine = ordered.answering_machine.filter(|machine| machine.detect);
+        call.answering = machine.map(|machine| Answering::new(machine.on_machine));
         call.milestone(hands, Layer::Control, "call ordered", None);
         call
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
+use super::view::AnsweredBy;
 
 /// An order to a worker. Orders of one call are carried out in the order given.
 #[derive(Debug, Clone)]
@@ -56,6 +57,11 @@ pub enum VoiceOrder {
     },
     /// Close the sockets of a leg; its summary comes with [`VoiceFact::Closed`].
     CloseLeg(LegId),
+    /// Listen who answered the leg; told as [`VoiceFact::AnsweredBy`] and [`VoiceFact::Beep`].
+    DetectAnswerer {
+        /// The leg.
+        leg: LegId,
+    },
     /// A key of the leg's far end that came as INFO; told as [`VoiceFact::Dtmf`] unless the audio has told it already.
     Pressed {
         /// The leg.
@@ -147,6 +153,20 @@ pub enum VoiceFact {
         duration: Duration,
         /// How it came.
         method: DtmfMethod,
+    },
+    /// Who answered, first or better than before.
+    AnsweredBy {
+        /// The leg.
+        leg: LegId,
+        /// Who.
+        who: AnsweredBy,
+        /// How certain, 0 to 1.
+        confidence: f32,
+    },
+    /// The beep of a machine is over.
+    Beep {
+        /// The leg.
+        leg: LegId,
     },
     /// The first RTP packet of the far end came.
     FirstPacket {

@@ -472,6 +472,7 @@ impl Shared {
             VoiceOrder::Route(route) => call.voice.route(now, route, &mut turn),
             VoiceOrder::Wait { leg, audio } => call.voice.wait(leg, audio),
             VoiceOrder::CloseLeg(leg) => return self.close_leg(now, call, leg),
+            VoiceOrder::DetectAnswerer { leg } => call.voice.detect_answerer(leg),
             VoiceOrder::Pressed { leg, digit, duration } => {
                 call.voice.pressed(now, leg, digit, duration, DtmfMethod::Info, &mut turn);
             }

@@ -17,9 +17,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use media::hearing::{AmdEvent, AnswerDetector, Answerer};
 use media::{
-    AudioFormat, Digit, DtmfRefused, MarkResult, Negotiated, PlayoutFact, PushError, SegmentId, Session,
-    SessionConfig, SessionFact, UpFrame,
+    AudioFormat, Digit, DtmfRefused, MarkResult, Negotiated, PlayoutFact, PushError, SampleRate, SegmentId,
+    Session, SessionConfig, SessionFact, UpFrame,
 };
 
 use super::early::Early;
@@ -30,7 +31,8 @@ use crate::bridge::{
     Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Said,
 };
 use crate::call::{
-    Announcement, DtmfMethod, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceRoute, VoiceSummary,
+    Announcement, AnsweredBy, DtmfMethod, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceRoute,
+    VoiceSummary,
 };
 
 /// How often an engine is told where the play-out stands while something waits.
@@ -41,6 +43,9 @@ const FACTS_KEPT: usize = 256;
 
 /// The most bytes of a frame that goes from leg to leg: 60 ms.
 const FRAME_MAX: usize = 480;
+
+/// Samples that are listened to in one step.
+const LISTENED: usize = 160;
 
 /// Within this time a key that comes in another way is the same one.
 const SAME_KEY: Duration = Duration::from_millis(800);
@@ -101,6 +106,8 @@ struct Leg {
     media: Option<LegMedia>,
     relays: Vec<Relay>,
     waiting: Option<Waiting>,
+    /// Who listens for who answered, while that may still change.
+    answerer: Option<Box<AnswerDetector>>,
     /// The key that was told last, how it came and when.
     last_key: Option<(Digit, DtmfMethod, Instant)>,
 }
@@ -170,6 +177,7 @@ impl Voice {
                 media: None,
                 relays: Vec::new(),
                 waiting: None,
+                answerer: None,
                 last_key: None,
             });
             self.tune();
@@ -424,6 +432,32 @@ impl Voice {
         digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration))
     }
 
+    /// Who answered `leg`: told as soon as it is heard, and again when it is heard better.
+    pub fn detect_answerer(&mut self, leg: LegId) {
+        if let Some(leg) = self.legs.iter_mut().find(|known| known.id == leg) {
+            leg.answerer = Some(Box::default());
+        }
+    }
+
+    fn tell_answerer(&mut self, leg: LegId, turn: &mut Turn<'_>) {
+        let Some(known) = self.legs.iter_mut().find(|known| known.id == leg) else { return };
+        while let Some(event) = known.answerer.as_mut().and_then(|answerer| answerer.next_event()) {
+            turn.facts.push_back(match event {
+                AmdEvent::Verdict { who: Answerer::Human, confidence, .. } => {
+                    VoiceFact::AnsweredBy { leg, who: AnsweredBy::Human, confidence }
+                }
+                AmdEvent::Verdict { who: Answerer::Machine, confidence, .. } => {
+                    VoiceFact::AnsweredBy { leg, who: AnsweredBy::Machine, confidence }
+                }
+                // Behind the beep nobody is left to be told from anybody.
+                AmdEvent::Beep { .. } => {
+                    known.answerer = None;
+                    VoiceFact::Beep { leg }
+                }
+            });
+        }
+    }
+
     /// A key of a leg's far end. Some telephones send each in two ways: what came in one is not told again because it comes in
     /// the other soon after.
     pub fn pressed(
@@ -515,12 +549,16 @@ impl Voice {
         let is_heard = !muted && self.route.hears.iter().any(|(_, speaker)| *speaker == leg);
         let Some(place) = self.legs.iter().position(|known| known.id == leg) else { return };
         loop {
-            let Some(media) = &mut self.legs[place].media else { return };
+            let Leg { media, answerer, .. } = &mut self.legs[place];
+            let Some(media) = media else { return };
             let Some(frame) = media.session.next_frame(now) else { break };
             let format = media.format;
             if is_heard {
                 self.relayed.clear();
                 self.relayed.extend_from_slice(frame.payload);
+            }
+            if let Some(answerer) = answerer {
+                listen(answerer, format, frame.payload);
             }
             if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
                 if muted {
@@ -539,6 +577,7 @@ impl Voice {
                 self.relay(leg, format, turn);
             }
         }
+        self.tell_answerer(leg, turn);
         while let Some(pressed) = self.media(leg).and_then(|media| media.session.next_dtmf()) {
             let duration = Duration::from_millis(pressed.duration_ms.into());
             self.pressed(now, leg, pressed.digit, duration, DtmfMethod::Rfc4733, turn);
@@ -809,6 +848,19 @@ impl LegMedia {
             position: None,
             first_audio: FirstAudio::Awaited,
         }
+    }
+}
+
+/// Lets `answerer` hear a frame.
+fn listen(answerer: &mut AnswerDetector, format: AudioFormat, payload: &[u8]) {
+    let mut bytes = [0; 2 * LISTENED];
+    let mut samples = [0; LISTENED];
+    for step in payload.chunks(LISTENED * format.bytes_per_sample()) {
+        let length = format.convert(AudioFormat::L16 { rate: SampleRate::Hz8000 }, step, &mut bytes);
+        for (sample, pair) in samples.iter_mut().zip(bytes[..length].chunks_exact(2)) {
+            *sample = i16::from_le_bytes([pair[0], pair[1]]);
+        }
+        answerer.push(&samples[..length / 2]);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, CommandError, Direction, EndReason, EngineEvent, EngineFailure, EventKind, RecordNumber, Status,
-    VoiceFact, VoiceOrder,
+    Answer, AnsweredBy, CommandError, Direction, EndReason, EngineEvent, EngineFailure, EventKind,
+    RecordNumber, Status, VoiceFact, VoiceOrder,
 };
 use sip::StatusCode;
 use sip::endpoint::Event;
@@ -204,4 +204,83 @@ fn a_port_that_cannot_be_had_ends_the_call_before_its_invite() {
     assert_eq!(line.last().edge.end_reason, Some(EndReason::EdgeFailed));
     assert!(line.heard.is_empty());
     assert!(matches!(line.orders.last(), Some(VoiceOrder::Close(EndReason::EdgeFailed))));
+}
+
+/// A call that is answered, with an engine that speaks.
+fn talking(on_machine: &str) -> Line {
+    let mut line = Line::new();
+    let body = format!(
+        r#"{{"to": "+15550123", "answering_machine": {{"detect": true, "on_machine": "{on_machine}"}}}}"#
+    );
+    line.place(&body, None);
+    line.open_port();
+    let dialog = line.invited();
+    line.far.ring(line.now, dialog, StatusCode::RINGING, Vec::new(), None);
+    line.settle();
+    line.fact(VoiceFact::EngineConnected);
+    line.engine_says(callingedge::call::EngineCommand::Accept);
+    line.far.accept(line.now, dialog, Vec::new(), Some(sip::Body::sdp(SDP)));
+    line.settle();
+    assert!(line.orders.iter().any(|order| matches!(order, VoiceOrder::DetectAnswerer { .. })));
+    line
+}
+
+fn heard(line: &mut Line, who: AnsweredBy) {
+    line.fact(VoiceFact::AnsweredBy { leg: callingedge::call::FIRST_LEG, who, confidence: 0.9 });
+}
+
+#[test]
+fn a_machine_is_told_once_and_the_call_goes_on_where_that_was_asked_for() {
+    let mut line = talking("continue");
+    heard(&mut line, AnsweredBy::Machine);
+    heard(&mut line, AnsweredBy::Machine);
+
+    assert_eq!(line.kinds(), [EventKind::Placed, EventKind::Answered, EventKind::Voicemail]);
+    assert_eq!(line.last().edge.answered_by, Some(AnsweredBy::Machine));
+    assert_eq!(line.shown.as_ref().unwrap().view.answered_by, Some(AnsweredBy::Machine));
+}
+
+#[test]
+fn a_person_is_known_and_nothing_is_told() {
+    let mut line = talking("hang_up");
+    heard(&mut line, AnsweredBy::Human);
+
+    assert_eq!(line.kinds(), [EventKind::Placed, EventKind::Answered]);
+    assert_eq!(line.shown.as_ref().unwrap().view.answered_by, Some(AnsweredBy::Human));
+}
+
+#[test]
+fn a_machine_may_end_the_call() {
+    let mut line = talking("hang_up");
+    heard(&mut line, AnsweredBy::Machine);
+
+    assert_eq!(line.kinds()[2..], [EventKind::Voicemail, EventKind::Ended]);
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::MachineAnswered));
+    assert!(line.has_heard(|event| matches!(event, Event::HungUp { .. })));
+}
+
+#[test]
+fn a_message_is_left_behind_the_beep_or_when_none_comes_or_to_a_person_after_all() {
+    for case in ["beep", "no beep", "person"] {
+        let mut line = talking("leave_message");
+        line.dialled.clear();
+        heard(&mut line, AnsweredBy::Machine);
+        assert!(line.orders.iter().any(|order| matches!(order, VoiceOrder::DismissEngine(_))));
+        assert!(line.dialled.is_empty());
+
+        match case {
+            "beep" => line.fact(VoiceFact::Beep { leg: callingedge::call::FIRST_LEG }),
+            "person" => heard(&mut line, AnsweredBy::Human),
+            _ => line.pass(Duration::from_secs(31)),
+        }
+
+        assert_eq!(line.dialled.len(), 1, "{case}");
+        line.fact(VoiceFact::EngineConnected);
+        let who = if case == "person" { "human" } else { "machine" };
+        let told = line.told().into_iter().rev().find_map(|event| match event {
+            EngineEvent::Start(start) => start.parameters.iter().find(|(name, _)| name == "answered_by"),
+            _ => None,
+        });
+        assert_eq!(told.map(|(_, value)| value.as_str()), Some(who), "{case}");
+    }
 }

@@ -421,6 +421,7 @@ impl World {
             VoiceOrder::Tell(_)
             | VoiceOrder::SendDtmf { .. }
             | VoiceOrder::Pressed { .. }
+            | VoiceOrder::DetectAnswerer { .. }
             | VoiceOrder::Wait { .. } => {}
             VoiceOrder::Route(route) => {
                 for (listener, speaker) in route.hears {
