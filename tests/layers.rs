@@ -68,6 +68,7 @@ const PURE: &[&str] = &[
     "src/worker/beats.rs",
     "src/worker/ports.rs",
     "src/worker/relay.rs",
+    "src/worker/tape.rs",
     "src/worker/voice.rs",
 ];
 

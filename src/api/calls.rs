@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Api;
@@ -11,7 +13,7 @@ use super::auth::{Allowed, ReadCalls};
 use super::body::Query;
 use super::openapi::{BadQuery, NotFound};
 use super::path::{CallInPath, Segment, no_such_call};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::call::{CallId, CallRecord, CallView, Milestone, ProviderKey, Status, TenantId};
 use crate::store::{CallFilter, PAGE};
 
@@ -138,6 +140,25 @@ pub(crate) async fn timeline(
     // Of a call that has just begun nothing may be on disk yet.
     let milestones = api.store.timeline(bearer.tenant.clone(), call_id).await?.unwrap_or_default();
     Ok(axum::Json(Timeline { call: record.view.clone(), milestones }))
+}
+
+/// The recording of a call so far: a WAV file, 8,000 Hz, 16 bit; in stereo the far end is left, what it heard is right.
+#[utoipa::path(get, path = "/api/calls/{call_id}/recording", tag = "calls", operation_id = "getRecording",
+    security(("bearer" = ["calls:read"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    responses((status = 200, description = "The file.", content_type = "audio/wav"), (status = 404, response = NotFound)))]
+pub(crate) async fn recording(
+    State(api): State<Api>,
+    bearer: Allowed<ReadCalls>,
+    CallInPath(call): CallInPath,
+) -> Result<Response, Problem> {
+    let record = find(&api, &bearer.tenant, call).await?;
+    let none = || Problem::new(Code::RecordingNotFound, "There is no recording of this call.");
+    let settings = api.settings();
+    let place =
+        settings.recording.as_ref().filter(|_| record.view.recording_url.is_some()).ok_or_else(none)?;
+    let file = tokio::fs::read(place.file_of(call)).await.map_err(|_| none())?;
+    Ok(([(CONTENT_TYPE, "audio/wav")], file).into_response())
 }
 
 /// A tenant's call, running or over.

@@ -1,9 +1,7 @@
 //! What a body must say beyond its types. Everything here is about the words alone; what depends on the state of calls,
 //! trunks and engines is decided in `call`.
 
-use crate::call::{
-    Context, PlaceCall, Platform, RecordMode, SwitchMode, TransferCall, TransferTarget, WrapUp,
-};
+use crate::call::{Context, PlaceCall, Platform, SwitchMode, TransferCall, TransferTarget, WrapUp};
 use crate::spelling;
 
 use super::problem::{Code, Problem};
@@ -31,9 +29,6 @@ pub(crate) fn place(call: &PlaceCall) -> Result<(), Problem> {
 /// What is in the contract and not built yet is refused, not forgotten.
 fn supported(call: &PlaceCall) -> Result<(), Problem> {
     let unsupported = |field: &str, detail: &str| Err(Problem::new(Code::CallUnsupported, detail).at(field));
-    if !matches!(call.record, None | Some(RecordMode::Off)) {
-        return unsupported("record", "Calls cannot be recorded yet; leave `record` out or write `off`.");
-    }
     match &call.platform {
         Some(platform) if *platform != Platform::default() => unsupported(
             "platform",
@@ -214,7 +209,6 @@ mod tests {
             (json!({"to": "1", "context": {"intent": "a\nb"}}), "context.intent", Code::FieldInvalid),
             (json!({"to": "1", "engine": ""}), "engine", Code::FieldInvalid),
             (json!({"to": "1", "workflow": ""}), "workflow", Code::FieldInvalid),
-            (json!({"to": "1", "record": "stereo"}), "record", Code::CallUnsupported),
             (json!({"to": "1", "platform": {"queue_id": "q"}}), "platform", Code::CallUnsupported),
         ];
         for (body, field, code) in cases {

@@ -112,6 +112,7 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/integrations/providers/{key}/calls/{call_id}", get(calls::show)),
         ("/api/calls", get(calls::list)),
         ("/api/calls/{call_id}/timeline", get(calls::timeline)),
+        ("/api/calls/{call_id}/recording", get(calls::recording).post(orders::pause_recording)),
         ("/api/calls/{call_id}/mode", post(orders::switch_mode)),
         ("/api/calls/{call_id}/hold", post(orders::hold)),
         ("/api/calls/{call_id}/resume", post(orders::resume)),

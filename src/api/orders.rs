@@ -77,6 +77,14 @@ pub(crate) struct Mute {
     muted: bool,
 }
 
+/// Whether the recording is silent.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PauseRecording {
+    /// True for silence, false for sound again.
+    paused: bool,
+}
+
 fn caller() -> Voice {
     Voice::Caller
 }
@@ -273,6 +281,23 @@ pub(crate) async fn mute(
     Json { value: Mute { who, muted }, .. }: Json<Mute>,
 ) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
     control(&api, &bearer, call, Control::Mute { who, muted }).await
+}
+
+/// Records silence from now on, or sound again: for what must not be kept.
+#[utoipa::path(post, path = "/api/calls/{call_id}/recording", tag = "calls", operation_id = "pauseRecording",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    request_body(content = PauseRecording),
+    responses((status = 202, description = "It is so.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict),
+        (status = 422, response = BadBody)))]
+pub(crate) async fn pause_recording(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+    Json { value: PauseRecording { paused }, .. }: Json<PauseRecording>,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    control(&api, &bearer, call, Control::PauseRecording { paused }).await
 }
 
 async fn control(

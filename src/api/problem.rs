@@ -94,6 +94,10 @@ codes! {
         "Nothing is to be done.";
     CallNotHeld, "call.not_held", CONFLICT, "The call is not on hold",
         "Nothing is to be done.";
+    RecordingNotFound, "recording.not_found", NOT_FOUND, "No such recording",
+        "The call was not recorded, or its recording is no longer kept.";
+    RecordingOff, "recording.off", UNPROCESSABLE_ENTITY, "This edge records nothing",
+        "Write [recording] with a `directory` in the configuration, or leave `record` out.";
     CallUnsupported, "call.unsupported", UNPROCESSABLE_ENTITY, "The call cannot be placed like this",
         "Leave out or change the field named in `field`.";
     ProviderNotFound, "provider.not_found", NOT_FOUND, "No such provider",
@@ -259,6 +263,8 @@ impl From<CommandError> for Problem {
             CommandError::CallNotAnswered => Self::new(Code::CallNotAnswered, detail),
             CommandError::CallHeld => Self::new(Code::CallHeld, detail),
             CommandError::CallNotHeld => Self::new(Code::CallNotHeld, detail),
+            CommandError::NotRecorded => Self::new(Code::RecordingNotFound, detail),
+            CommandError::RecordingOff => Self::new(Code::RecordingOff, detail).at("record"),
             CommandError::ProviderNotFound => Self::new(Code::ProviderNotFound, detail),
             CommandError::ProviderInboundOnly => Self::new(Code::ProviderInboundOnly, detail),
             CommandError::ProviderUnreachable { why: _ } => {
@@ -360,6 +366,8 @@ mod tests {
             CommandError::CallNotFound,
             CommandError::CallAlreadyEnded,
             CommandError::CallNotAnswered,
+            CommandError::NotRecorded,
+            CommandError::RecordingOff,
             CommandError::CallHeld,
             CommandError::CallNotHeld,
             CommandError::ProviderNotFound,

@@ -270,6 +270,11 @@ pub enum Control {
         /// One of the configuration.
         announcement: String,
     },
+    /// Record silence, or sound again.
+    PauseRecording {
+        /// Whether.
+        paused: bool,
+    },
     /// Nobody hears one of them any more, or everyone again.
     Mute {
         /// Whom.
@@ -362,6 +367,12 @@ pub enum CommandError {
     /// It does not wait.
     #[error("the call is not on hold")]
     CallNotHeld,
+    /// Nothing is recorded.
+    #[error("the call is not being recorded")]
+    NotRecorded,
+    /// There is nowhere to record to.
+    #[error("this edge records nothing: write [recording] with a `directory` in its configuration")]
+    RecordingOff,
     /// Not the token's provider.
     #[error("there is no such provider")]
     ProviderNotFound,
@@ -487,6 +498,8 @@ impl CommandError {
             Self::CallNotAnswered => "call.not_answered",
             Self::CallHeld => "call.held",
             Self::CallNotHeld => "call.not_held",
+            Self::NotRecorded => "recording.not_found",
+            Self::RecordingOff => "recording.off",
             Self::ProviderNotFound => "provider.not_found",
             Self::ProviderInboundOnly => "provider.inbound_only",
             Self::ProviderUnreachable { .. } => "provider.unreachable",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::command::CommandError;
+use super::command::{CommandError, RecordMode};
 use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::{Asker, EndReason, EventKind};
 use super::inbound::reason_header;
@@ -34,11 +34,25 @@ impl Call {
     ) {
         self.state = State::Talking { until: hands.now + self.max_duration };
         self.note_session_timer(hands);
+        if self.record != RecordMode::Off && hands.settings.recording.is_some() {
+            let url = format!("/api/calls/{}/recording", self.id);
+            self.story.change(hands.outputs, |view| view.recording_url = Some(url));
+        }
         self.story.answer(hands.now, hands.outputs);
         self.story.tell(hands.now, hands.outputs, EventKind::Answered, raw);
         self.let_speak(hands);
+        self.begin_recording(hands);
         self.listen_who_answered(hands);
         self.call_first_human(hands);
+    }
+
+    fn begin_recording(&mut self, hands: &mut Hands<'_>) {
+        let Some(to) = hands.settings.recording.clone() else { return };
+        let mode = self.record;
+        if mode != RecordMode::Off {
+            self.milestone(hands, Layer::Media, "recording begun", None);
+            hands.outputs.voice(self.id, VoiceOrder::Record { leg: self.leg.id, mode, to });
+        }
     }
 
     /// Offer and answer agree: the worker may send and receive.

@@ -58,8 +58,8 @@ pub use naming::{Located, TargetName, TrunkNames};
 pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use settings::{
-    AfterHuman, Engine, Fallback, Handling, NumberPattern, Provider, ProviderKind, RingGroup, Route,
-    Settings, Tenant, Trunk, TrunkTarget, UnknownSources, Workflow,
+    AfterHuman, Engine, Fallback, Handling, NumberPattern, Provider, ProviderKind, RecordingSettings,
+    RingGroup, Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, Workflow,
 };
 pub use table::CallTable;
 pub use view::{

@@ -192,6 +192,15 @@ impl Call {
                 hands.outputs.voice(self.id, VoiceOrder::Announce { leg: self.leg.id, audio });
                 Ok(())
             }
+            Control::PauseRecording { paused } => {
+                if self.story.view().recording_url.is_none() {
+                    return Err(CommandError::NotRecorded);
+                }
+                let what = if paused { "recording paused" } else { "recording resumed" };
+                self.milestone(hands, Layer::Control, what, None);
+                hands.outputs.voice(self.id, VoiceOrder::PauseRecording(paused));
+                Ok(())
+            }
             Control::Mute { who, muted } => {
                 self.muted.retain(|known| *known != who);
                 if muted {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use super::answering::Answering;
-use super::command::Voice;
+use super::command::{RecordMode, Voice};
 use super::event::{EndReason, EventKind};
 use super::ids::{CallId, FIRST_LEG, ProviderKey};
 use super::leg::Leg;
@@ -117,6 +117,8 @@ pub(super) struct Call {
     pub(super) route: Route,
     /// The caller hears ringback.
     pub(super) waits: bool,
+    /// Whether it is recorded, once it is answered.
+    pub(super) record: RecordMode,
     /// Where it matters who answered.
     pub(super) answering: Option<Answering>,
     /// The API has put the caller on hold.
@@ -150,7 +152,7 @@ impl Call {
         let id = story.view().call_id;
         let (address, inactivity) = (hands.settings.media_bind, provider.trunk.media_timeout);
         hands.outputs.voice(id, VoiceOrder::Open { leg: FIRST_LEG, address, inactivity });
-        let max_duration = provider.trunk.max_duration;
+        let (max_duration, record) = (provider.trunk.max_duration, handling.record);
         let ring_timeout = provider.trunk.ring_timeout;
         Self {
             id,
@@ -165,6 +167,7 @@ impl Call {
             next_leg: FIRST_LEG.0 + 1,
             route: Route::default(),
             waits: false,
+            record,
             answering: None,
             on_hold: false,
             muted: Vec::new(),

@@ -91,6 +91,9 @@ impl Call {
         if let Some(seconds) = ordered.max_duration_sec {
             call.max_duration = Duration::from_secs(seconds.into());
         }
+        if let Some(record) = ordered.record {
+            call.record = record;
+        }
         let machine = ordered.answering_machine.filter(|machine| machine.detect);
         call.answering = machine.map(|machine| Answering::new(machine.on_machine));
         call.milestone(hands, Layer::Control, "call ordered", None);

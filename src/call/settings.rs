@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::command::RecordMode;
 use super::destination::Destinations;
 use super::engine::Dialect;
-use super::ids::{EngineName, ProviderKey, TenantId};
+use super::ids::{CallId, EngineName, ProviderKey, TenantId};
 use super::naming::TrunkNames;
 use super::view::Mode;
 use super::voice::Announcement;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub engines: BTreeMap<EngineName, Arc<Engine>>,
     /// How calls can be treated, by name.
     pub workflows: BTreeMap<String, Arc<Workflow>>,
+    /// Where recordings go; without it none are made.
+    pub recording: Option<Arc<RecordingSettings>>,
     /// What can be played, by name.
     pub announcements: BTreeMap<String, Arc<Announcement>>,
 }
@@ -60,6 +64,22 @@ pub enum UnknownSources {
     Drop,
     /// 403 without a state on our side; counted.
     Refuse,
+}
+
+/// Where recordings go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingSettings {
+    /// The directory of the files.
+    pub directory: PathBuf,
+    /// How long they are kept after the last was written to them.
+    pub keep: Duration,
+}
+
+impl RecordingSettings {
+    /// The file of a call's recording.
+    pub fn file_of(&self, call: CallId) -> PathBuf {
+        self.directory.join(format!("{call}.wav"))
+    }
 }
 
 /// A customer.
@@ -248,6 +268,8 @@ pub struct Handling {
     pub human_key: Option<media::Digit>,
     /// A human takes the place of an engine that is lost or cannot be had.
     pub human_for_engine: bool,
+    /// Whether calls are recorded when they do not say.
+    pub record: RecordMode,
     /// What a call may come to; anything where it is empty.
     pub dispositions: Vec<String>,
 }

@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::command::RecordMode;
 use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
+use super::settings::RecordingSettings;
 use super::view::AnsweredBy;
 
 /// An order to a worker. Orders of one call are carried out in the order given.
@@ -62,6 +64,17 @@ pub enum VoiceOrder {
         /// The leg.
         leg: LegId,
     },
+    /// Record what the leg says and hears.
+    Record {
+        /// The leg.
+        leg: LegId,
+        /// How.
+        mode: RecordMode,
+        /// Where to.
+        to: Arc<RecordingSettings>,
+    },
+    /// Record silence from now on, or sound again.
+    PauseRecording(bool),
     /// A key of the leg's far end that came as INFO; told as [`VoiceFact::Dtmf`] unless the audio has told it already.
     Pressed {
         /// The leg.

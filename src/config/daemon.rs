@@ -16,7 +16,7 @@ use super::sip_tls;
 use super::surroundings::{SecretsAre, Surroundings};
 use super::{Http, Listen, Log, LogFormat, Media, Secret, Sip, Store};
 use crate::api::MetricsAccess;
-use crate::call::UnknownSources;
+use crate::call::{RecordingSettings, UnknownSources};
 use crate::net::Identity;
 use crate::webhook::{NetworkPolicy, WebhookSettings};
 
@@ -163,6 +163,23 @@ pub(super) fn store(mut section: Section<'_>, surroundings: &Surroundings) -> St
     };
     section.finish();
     store
+}
+
+/// `[recording]`, where it is written.
+pub(super) fn recording(
+    top: &mut Section<'_>,
+    surroundings: &Surroundings,
+) -> Option<Arc<RecordingSettings>> {
+    let written = top.is_there("recording");
+    let mut section = top.section("recording");
+    let directory = section.text("directory").map(|path| surroundings.path(&path));
+    let keep = section.number("keep_hours", 1..=87_600).unwrap_or(720);
+    if written && directory.is_none() {
+        section.missing("directory", "\"recordings\"");
+    }
+    section.finish();
+    let keep = Duration::from_secs(u64::from(keep) * 3_600);
+    directory.map(|directory| Arc::new(RecordingSettings { directory, keep }))
 }
 
 pub(super) fn log(mut section: Section<'_>) -> Log {

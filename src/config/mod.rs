@@ -248,6 +248,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let mut webhooks = daemon::webhooks(top.section("webhooks"), surroundings);
 
     let tenants = engines::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
+    let recording = daemon::recording(&mut top, surroundings);
     let announcements = announcement::all(&mut top, surroundings);
     let engines = engines::engines(top.named_sections("engines"), surroundings);
     let workflows = workflows::workflows(top.named_sections("workflows"), surroundings, &engines);
@@ -286,6 +287,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         providers: providers?,
         engines: engines.known,
         workflows: workflows::known(workflows),
+        recording,
         announcements,
     };
     Some(Config {

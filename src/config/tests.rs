@@ -297,6 +297,10 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
             "`engine` in [providers.b] at line 19: the workflow says it already; write one of the two",
         ),
         (
+            "[recording]\nkeep_hours = 24",
+            "`directory` in [recording] at line 12: missing; write `directory = \"recordings\"`",
+        ),
+        (
             "[announcements]\nhello = \"no-such-file.wav\"",
             "`announcements` at line 13: `no-such-file.wav` cannot be read: No such file or directory (os error 2)",
         ),
@@ -595,6 +599,7 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         ("## `[webhooks]`", "webhooks"),
         ("## `[tenants.NAME]`", "tenants.x"),
         ("## `[engines.NAME]`", "engines.x"),
+        ("## `[recording]`", "recording"),
         ("## `[workflows.NAME]`", "workflows.x"),
         ("## `[providers.NAME]`", "providers.x"),
         ("## `[[providers.NAME.routes]]`", "[providers.trunk.routes]"),

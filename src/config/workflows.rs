@@ -8,7 +8,7 @@ use super::mistake::Problem;
 use super::names::Named;
 use super::section::Section;
 use super::surroundings::Surroundings;
-use crate::call::{AfterHuman, Engine, EngineName, Handling, Mode, RingGroup, Workflow};
+use crate::call::{AfterHuman, Engine, EngineName, Handling, Mode, RecordMode, RingGroup, Workflow};
 use crate::spelling;
 
 /// Who owns the conversation.
@@ -22,6 +22,9 @@ const RINGS: [(&str, RingGroup); 2] =
     [("sequential", RingGroup::Sequential), ("parallel", RingGroup::Parallel)];
 const AFTER: [(&str, AfterHuman); 2] =
     [("return_to_ai", AfterHuman::ReturnToAi), ("hang_up", AfterHuman::HangUp)];
+
+const RECORD: [(&str, RecordMode); 3] =
+    [("off", RecordMode::Off), ("mixed", RecordMode::Mixed), ("stereo", RecordMode::Stereo)];
 
 /// Humans of one workflow.
 const HUMANS: usize = 16;
@@ -64,6 +67,7 @@ fn workflow(
         after_human: section.choice("after_human", &AFTER),
         human_key: section.parsed("human_key", key),
         human_for_engine: section.flag("human_for_engine").unwrap_or(mode == Mode::AiFirst),
+        record: section.choice("record", &RECORD).unwrap_or_default(),
         dispositions: section.list("dispositions", disposition).unwrap_or_default(),
         humans,
     };

@@ -1,6 +1,7 @@
 //! One call on its worker: its sockets around its [`Voice`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::beats::Seat;
 use super::link::Link;
@@ -8,7 +9,7 @@ use super::poller::Interest;
 use super::slab::Key;
 use super::sockets::LegSockets;
 use super::voice::{Voice, VoiceConfig};
-use crate::call::{CallId, LegId, VoiceFact};
+use crate::call::{CallId, LegId, RecordingSettings, VoiceFact};
 
 /// With so many facts waiting for the call's owner, its engine is not listened to.
 const FACTS_FOR_SILENCE: usize = 64;
@@ -19,6 +20,8 @@ pub(super) struct Call {
     pub(super) id: CallId,
     pub(super) key: Key,
     pub(super) voice: Voice,
+    /// Where its recording goes, and the channels of it.
+    pub(super) tape_to: Option<(Arc<RecordingSettings>, u16)>,
     pub(super) legs: Vec<Leg>,
     pub(super) engine: Option<Engine>,
     /// Facts that the owner has not taken yet.
@@ -57,6 +60,7 @@ impl Call {
             id,
             key,
             voice: Voice::new(config),
+            tape_to: None,
             legs: Vec::with_capacity(1),
             engine: None,
             facts: VecDeque::new(),

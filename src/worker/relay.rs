@@ -82,7 +82,7 @@ impl Relay {
     }
 
     /// The next 20 ms, if they are there.
-    fn take(&mut self, out: &mut [u8; SAMPLES_PER_BEAT]) -> bool {
+    pub(super) fn take(&mut self, out: &mut [u8; SAMPLES_PER_BEAT]) -> bool {
         let enough = match self.flow {
             Flow::Filling => PRIMED,
             Flow::Running => SAMPLES_PER_BEAT,

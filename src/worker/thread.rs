@@ -39,9 +39,11 @@ use super::inbox::{Inbox, Order};
 use super::link::{Lingering, Link, Lost, Received};
 use super::poller::{Interest, Poller, Token};
 use super::ports::PortPool;
+use super::recorder::Recorder;
 use super::slab::{Key, Slab};
 use super::sockets::{DATAGRAM, LegSockets};
 use super::tally::Tally;
+use super::tape::Tape;
 use super::voice::{Turn, Voice};
 use crate::bridge::{Credit, EngineSocket, Incoming, Interpreter, Outgoing};
 use crate::call::{CallId, DtmfMethod, EndReason, EngineEvent, EngineFailure, LegId, VoiceFact, VoiceOrder};
@@ -90,6 +92,7 @@ struct Shared {
     tally: Tally,
     chance: SmallRng,
     gauges: Gauges,
+    recorder: Recorder,
     engines: usize,
     rtp_sockets: usize,
     /// The latest beat since the numbers were published.
@@ -112,6 +115,7 @@ impl Worker {
         ports: PortPool,
         inbox: Arc<Inbox>,
         facts: Sender<(CallId, VoiceFact)>,
+        recorder: Recorder,
     ) -> io::Result<Self> {
         let poller = Poller::new(Instant::now(), config.batch)?;
         poller.add(&*inbox, Token::Inbox, Interest::READ)?;
@@ -131,6 +135,7 @@ impl Worker {
             tally: Tally::default(),
             chance,
             gauges: Gauges::new(number),
+            recorder,
             engines: 0,
             rtp_sockets: 0,
             lag: Duration::ZERO,
@@ -408,6 +413,9 @@ impl Shared {
             scratch: &mut self.scratch,
         };
         let sent = call.voice.beat(now, leg, congested, &mut packet, &mut turn);
+        if let (Some(chunk), Some((to, channels))) = (call.voice.next_chunk(), &call.tape_to) {
+            self.recorder.write(call.id, to, *channels, chunk, false);
+        }
         if let (Some((length, to)), Some(leg)) = (sent, call.leg(leg)) {
             let outcome = leg.sockets.rtp.send_to(&packet[..length], to);
             self.tally.send_errors += u64::from(outcome.is_err());
@@ -473,6 +481,11 @@ impl Shared {
             VoiceOrder::Wait { leg, audio } => call.voice.wait(leg, audio),
             VoiceOrder::CloseLeg(leg) => return self.close_leg(now, call, leg),
             VoiceOrder::DetectAnswerer { leg } => call.voice.detect_answerer(leg),
+            VoiceOrder::Record { leg, mode, to } => {
+                call.tape_to = Some((to, Tape::channels(mode)));
+                call.voice.record(leg, mode);
+            }
+            VoiceOrder::PauseRecording(paused) => call.voice.pause_recording(paused),
             VoiceOrder::Pressed { leg, digit, duration } => {
                 call.voice.pressed(now, leg, digit, duration, DtmfMethod::Info, &mut turn);
             }
@@ -610,6 +623,9 @@ impl Shared {
             }
         }
         self.close_legs(now, call);
+        if let (Some(rest), Some((to, channels))) = (call.voice.end_recording(), call.tape_to.take()) {
+            self.recorder.write(call.id, &to, channels, rest, true);
+        }
         call.facts.push_back(VoiceFact::Closed(call.voice.summary(now)));
         call.phase = Phase::Over;
     }
@@ -650,6 +666,9 @@ impl Shared {
         call.voice = Voice::new(self.config.voice);
         self.part(now, call, Some(1011));
         self.close_legs(now, call);
+        if let Some((to, channels)) = call.tape_to.take() {
+            self.recorder.write(call.id, &to, channels, Vec::new(), true);
+        }
         call.phase = Phase::Over;
         call.facts.push_back(VoiceFact::EngineGone(EngineFailure::Broken("a fault of the edge".into())));
         call.facts.push_back(VoiceFact::Closed(call.voice.summary(now)));
@@ -731,7 +750,8 @@ mod tests {
         let config = WorkerConfig::default();
         let ports = PortPool::new(config.ports.clone(), config.quarantine, u64::from(std::process::id()));
         let inbox = Arc::new(Inbox::new(8).unwrap());
-        (Worker::new(0, config, ports, inbox, sender).unwrap(), facts)
+        let (recorder, _thread) = Recorder::start().unwrap();
+        (Worker::new(0, config, ports, inbox, sender, recorder).unwrap(), facts)
     }
 
     fn call(number: u8) -> CallId {

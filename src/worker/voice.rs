@@ -19,20 +19,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use media::hearing::{AmdEvent, AnswerDetector, Answerer};
 use media::{
-    AudioFormat, Digit, DtmfRefused, MarkResult, Negotiated, PlayoutFact, PushError, SampleRate, SegmentId,
-    Session, SessionConfig, SessionFact, UpFrame,
+    AudioFormat, Digit, DtmfRefused, MarkResult, Negotiated, Played, PlayoutFact, PushError, SampleRate,
+    SegmentId, Session, SessionConfig, SessionFact, UpFrame,
 };
 
 use super::early::Early;
 use super::histogram::Histogram;
 use super::relay::{Relay, Waiting, blend};
 use super::tally::Tally;
+use super::tape::Tape;
 use crate::bridge::{
     Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Said,
 };
 use crate::call::{
-    Announcement, AnsweredBy, DtmfMethod, EngineEvent, FIRST_LEG, LegId, LegSummary, VoiceFact, VoiceRoute,
-    VoiceSummary,
+    Announcement, AnsweredBy, DtmfMethod, EngineEvent, FIRST_LEG, LegId, LegSummary, RecordMode, VoiceFact,
+    VoiceRoute, VoiceSummary,
 };
 
 /// How often an engine is told where the play-out stands while something waits.
@@ -90,6 +91,9 @@ pub struct Voice {
     gone: Vec<LegSummary>,
     /// Room for a frame on its way from leg to leg.
     relayed: Vec<u8>,
+    tape: Option<(LegId, Tape)>,
+    /// A second of the recording that nobody has taken yet.
+    chunk: Option<Vec<i16>>,
     engine: Option<Interpreter>,
     early: Early,
     playing: Playing,
@@ -157,6 +161,8 @@ impl Voice {
             route: VoiceRoute::default(),
             gone: Vec::new(),
             relayed: Vec::new(),
+            tape: None,
+            chunk: None,
             engine: None,
             early: Early::default(),
             playing: Playing::Engine,
@@ -346,12 +352,26 @@ impl Voice {
         }
         let Leg { media, relays, waiting, .. } = self.legs.iter_mut().find(|known| known.id == leg)?;
         let session = &mut media.as_mut()?.session;
-        let packet = if relays.is_empty() && waiting.is_none() {
+        let mut tape = self.tape.as_mut().filter(|(taped, _)| *taped == leg).map(|(_, tape)| tape);
+        let packet = if relays.is_empty() && waiting.is_none() && tape.is_none() {
             session.next_packet(now, buffer)
         } else {
-            session.next_packet_with(now, buffer, |codec, frame, played| {
-                blend(relays, waiting.as_mut(), codec, frame, played)
-            })
+            let mut chunk = None;
+            let mut beaten = false;
+            let packet = session.next_packet_with(now, buffer, |codec, frame, played| {
+                let played = blend(relays, waiting.as_mut(), codec, frame, played);
+                if let Some(tape) = &mut tape {
+                    beaten = true;
+                    chunk = tape.beat(Some((codec, &frame[..])).filter(|_| played == Played::Audio));
+                }
+                played
+            });
+            // A beat without a packet, or with a key in it, passes on tape as well.
+            if let Some(tape) = tape.filter(|_| !beaten) {
+                chunk = tape.beat(None);
+            }
+            self.chunk = chunk.or(self.chunk.take());
+            packet
         };
         turn.tally.packets_to_leg += u64::from(packet.is_some());
         self.playout_facts(now, leg, turn);
@@ -430,6 +450,33 @@ impl Voice {
     pub fn send_dtmf(&mut self, leg: LegId, digits: &[Digit], duration: Duration) -> Result<(), DtmfRefused> {
         let media = self.media(leg).ok_or(DtmfRefused::NotNegotiated)?;
         digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration))
+    }
+
+    /// Records what `leg` says and hears from now on.
+    pub fn record(&mut self, leg: LegId, mode: RecordMode) {
+        if mode != RecordMode::Off {
+            self.tape = Some((leg, Tape::new(leg, mode)));
+        }
+    }
+
+    /// The recording goes on in silence, or with sound again.
+    pub fn pause_recording(&mut self, paused: bool) {
+        if let Some((_, tape)) = &mut self.tape {
+            tape.pause(paused);
+        }
+    }
+
+    /// A second of the recording, when one is full: linear samples, the leg's own in the left channel.
+    pub fn next_chunk(&mut self) -> Option<Vec<i16>> {
+        self.chunk.take()
+    }
+
+    /// Ends the recording; what is left of it.
+    pub fn end_recording(&mut self) -> Option<Vec<i16>> {
+        let (_, tape) = self.tape.take()?;
+        let mut rest = self.chunk.take().unwrap_or_default();
+        rest.extend(tape.rest());
+        Some(rest)
     }
 
     /// Who answered `leg`: told as soon as it is heard, and again when it is heard better.
@@ -556,6 +603,9 @@ impl Voice {
             if is_heard {
                 self.relayed.clear();
                 self.relayed.extend_from_slice(frame.payload);
+            }
+            if let Some((_, tape)) = self.tape.as_mut().filter(|(taped, _)| *taped == leg) {
+                tape.said(format, frame.payload);
             }
             if let Some(answerer) = answerer {
                 listen(answerer, format, frame.payload);

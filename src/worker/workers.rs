@@ -12,6 +12,7 @@ use tracing::warn;
 use super::WorkerConfig;
 use super::inbox::{Inbox, Order};
 use super::ports::PortPool;
+use super::recorder::Recorder;
 use super::thread::Worker;
 use crate::bridge::EngineSocket;
 use crate::call::{CallId, VoiceFact, VoiceOrder};
@@ -31,6 +32,7 @@ pub struct Overloaded;
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Handle>,
+    recorder: Option<JoinHandle<()>>,
     calls: HashMap<CallId, usize>,
     closed: HashSet<CallId>,
     closed_in_order: VecDeque<CallId>,
@@ -53,16 +55,24 @@ impl Workers {
     pub fn start(config: &WorkerConfig, facts: &Sender<(CallId, VoiceFact)>) -> io::Result<Self> {
         let count = config.threads.map_or_else(usual_threads, usize::from);
         let mut workers = Vec::with_capacity(count);
+        let (recorder, recording) = Recorder::start()?;
         for number in 0..count {
             let inbox = Arc::new(Inbox::new(config.orders)?);
             let range = part(&config.ports, number, count);
             let ports = PortPool::new(range, config.quarantine, config.seed);
-            let worker = Worker::new(number, config.clone(), ports, inbox.clone(), facts.clone())?;
+            let worker =
+                Worker::new(number, config.clone(), ports, inbox.clone(), facts.clone(), recorder.clone())?;
             let thread =
                 std::thread::Builder::new().name(format!("voice-{number}")).spawn(move || worker.run())?;
             workers.push(Handle { inbox, waiting: VecDeque::new(), thread: Some(thread) });
         }
-        Ok(Self { workers, calls: HashMap::new(), closed: HashSet::new(), closed_in_order: VecDeque::new() })
+        Ok(Self {
+            workers,
+            recorder: Some(recording),
+            calls: HashMap::new(),
+            closed: HashSet::new(),
+            closed_in_order: VecDeque::new(),
+        })
     }
 
     /// Gives an order to the call's worker; a call's first order chooses the least loaded. After
@@ -121,6 +131,10 @@ impl Workers {
             if worker.thread.take().is_some_and(|thread| thread.join().is_err()) {
                 warn!("a voice worker had panicked");
             }
+        }
+        // It writes what waits, and ends because no worker is left.
+        if self.recorder.take().is_some_and(|thread| thread.join().is_err()) {
+            warn!("the recorder had panicked");
         }
     }
 

@@ -271,6 +271,7 @@ impl Keeper {
                         scripted(&announcement).map_or(Answer::Accepted, Answer::Refused)
                     }
                     (Some(_), Control::Resume) => Answer::Refused(CommandError::CallNotHeld),
+                    (Some(_), Control::PauseRecording { .. }) => Answer::Refused(CommandError::NotRecorded),
                     (Some(_), Control::Hold | Control::Mute { .. }) => Answer::Accepted,
                 },
                 Command::SendDtmf { tenant, call, .. } => match self.of(&tenant, call) {
@@ -350,6 +351,7 @@ fn scripted(number: &str) -> Option<CommandError> {
             disposition: "Sold".to_owned(),
             allowed: "`sold`, `call back`".to_owned(),
         },
+        "920" => CommandError::RecordingOff,
         "919" => CommandError::CallHeld,
         "913" => CommandError::TransferToItself,
         "914" => CommandError::ModeUnchanged,

@@ -56,6 +56,8 @@ async fn every_operation_needs_its_scope_and_names_it() {
         ("POST", PLACE.to_owned(), Scope::CallsWrite),
         ("POST", TRANSFER.to_owned(), Scope::CallsWrite),
         ("POST", "/api/integrations/providers/sip-main/wrap-up".to_owned(), Scope::CallsWrite),
+        ("GET", format!("/api/calls/{call}/recording"), Scope::CallsRead),
+        ("POST", format!("/api/calls/{call}/recording"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/mode"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/hold"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/resume"), Scope::CallsWrite),
@@ -106,8 +108,8 @@ async fn bodies_that_cannot_be_read_are_told_apart() {
         (post(PLACE, &token, "{\"to\":5}"), (422, "field.invalid", Some("to"))),
         (post(PLACE, &token, "{\"to\":\"1\",\"form\":\"2\"}"), (422, "field.unknown", Some("form"))),
         (
-            post(PLACE, &token, "{\"to\":\"1\",\"record\":\"mixed\"}"),
-            (422, "call.unsupported", Some("record")),
+            post(PLACE, &token, "{\"to\":\"1\",\"platform\":{\"queue_id\":\"q\"}}"),
+            (422, "call.unsupported", Some("platform")),
         ),
         (
             post(PLACE, &token, "{\"to\":\"1\",\"webhook_url\":\"https://example.com/\"}"),
@@ -174,12 +176,15 @@ async fn what_the_calls_refuse_has_its_code() {
     let ours = call.to_string();
     let switch = format!("/api/calls/{call}/mode");
     let [play, resume, mute] = ["play", "resume", "mute"].map(|what| format!("/api/calls/{call}/{what}"));
+    let tape = format!("/api/calls/{call}/recording");
     let mode = |number: &str| (switch.as_str(), json!({"mode": "assist", "to": {"number": number}}));
 
     let cases = [
         (place("903"), (422, "provider.inbound_only", None)),
         (place("950"), (503, "provider.unreachable", None)),
         (place("904"), (422, "engine.not_found", Some("engine"))),
+        (place("920"), (422, "recording.off", Some("record"))),
+        ((tape.as_str(), json!({"paused": true})), (404, "recording.not_found", None)),
         (place("917"), (422, "workflow.not_found", Some("workflow"))),
         (place("918"), (422, "disposition.unknown", Some("disposition"))),
         (place("905"), (422, "engine.missing", Some("engine"))),

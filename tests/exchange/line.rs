@@ -371,6 +371,7 @@ pub(crate) fn settings() -> Settings {
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
         workflows: workflows.into(),
+        recording: None,
         announcements: [("briefing".to_owned(), announcement.clone())].into(),
         engines: engines.into_iter().map(|engine| (engine.name.clone(), engine)).collect(),
     }

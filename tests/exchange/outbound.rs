@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, AnsweredBy, CommandError, Direction, EndReason, EngineEvent, EngineFailure, EventKind,
-    RecordNumber, Status, VoiceFact, VoiceOrder,
+    Answer, AnsweredBy, Command, CommandError, Control, Direction, EndReason, EngineEvent, EngineFailure,
+    EventKind, RecordNumber, RecordingSettings, Status, VoiceFact, VoiceOrder,
 };
 use sip::StatusCode;
 use sip::endpoint::Event;
@@ -283,4 +283,35 @@ fn a_message_is_left_behind_the_beep_or_when_none_comes_or_to_a_person_after_all
         });
         assert_eq!(told.map(|(_, value)| value.as_str()), Some(who), "{case}");
     }
+}
+
+#[test]
+fn a_call_is_recorded_from_its_answer_on_where_there_is_a_place_for_it() {
+    let mut line = Line::new();
+    let refused = line.place(r#"{"to": "+15550123", "record": "stereo"}"#, None);
+    assert!(matches!(refused, Answer::Refused(CommandError::RecordingOff)));
+
+    let mut with = settings();
+    let keep = Duration::from_secs(3_600);
+    with.recording = Some(RecordingSettings { directory: "tapes".into(), keep }.into());
+    let mut line = Line::with(with);
+    line.place(r#"{"to": "+15550123", "record": "stereo"}"#, None);
+    line.open_port();
+    let dialog = line.invited();
+    let recorded = |line: &Line| line.orders.iter().any(|order| matches!(order, VoiceOrder::Record { .. }));
+    assert!(!recorded(&line));
+    line.far.accept(line.now, dialog, Vec::new(), Some(sip::Body::sdp(SDP)));
+    line.settle();
+
+    assert!(recorded(&line));
+    let url = format!("/api/calls/{}/recording", line.call());
+    assert_eq!(
+        line.last().recording_url.as_deref(),
+        Some(url.as_str()),
+        "in the event that tells the answer"
+    );
+    let call = line.call();
+    let control = Control::PauseRecording { paused: true };
+    line.command(Command::Control { tenant: "acme".into(), call, control });
+    assert!(line.orders.iter().any(|order| matches!(order, VoiceOrder::PauseRecording(true))));
 }

@@ -2,7 +2,9 @@
 
 import json
 import time
+import wave
 
+import numpy as np
 import pytest
 
 from lab import engine
@@ -44,6 +46,7 @@ def desk(start_edge, receiver):
         made.extend([board, bot])
         config = usual()
         config["tenants"]["acme"]["webhook_url"] = receiver.url()
+        config["recording"] = {"directory": "tapes"}
         config["engines"]["bot"] = {"url": bot.url, "dialect": "edge.v1"}
         config["providers"]["sip-main"] |= {"target": f"sip:{board.address}", "probe_interval_sec": 0, "transfer_timeout_sec": 2}
         if workflow is None:
@@ -278,3 +281,26 @@ def test_hold_and_mute_from_outside(desk, receiver):
     assert not any(at > muted and isinstance(message, bytes) for at, message in bot.calls[0].heard)
     assert edge.ask("POST", f"/api/calls/{call}/mute", {"muted": False}).status == 202
     hang_up(caller, receiver, call)
+
+
+def test_both_sides_of_a_recorded_call_are_on_tape_and_a_pause_is_silence(desk, receiver, tmp_path):
+    edge, board, caller, call, _ = desk({DESK: {"says": HUMAN}}, workflow={"mode": "routing", "humans": [DESK], "record": "stereo"})
+    until(lambda: len(caller.frames_of(HUMAN)) > 100, what="the human's voice")
+    assert edge.ask("POST", f"/api/calls/{call}/recording", {"paused": True}).status == 202
+    time.sleep(1)
+    hang_up(caller, receiver, call)
+    url = receiver.events(call)[-1]["recording_url"]
+    until(lambda: edge.calls(status="ended"), what="the end")
+    time.sleep(0.5)
+
+    told = edge.ask("GET", url)
+    assert told.status == 200 and told.headers["Content-Type"] == "audio/wav"
+    path = tmp_path / "told.wav"
+    path.write_bytes(told.body)
+    with wave.open(str(path)) as tape:
+        assert (tape.getnchannels(), tape.getframerate(), tape.getsampwidth()) == (2, 8000, 2)
+        samples = np.frombuffer(tape.readframes(tape.getnframes()), "<i2").reshape(-1, 2)
+    for channel, who in enumerate((CALLER, HUMAN)):
+        said = samples[:, channel]
+        assert np.count_nonzero(np.abs(said.astype(int)) > 20000) > 8000, f"the voice of {who}"
+        assert not np.any(said[-4000:]), "the pause"

@@ -422,6 +422,8 @@ impl World {
             | VoiceOrder::SendDtmf { .. }
             | VoiceOrder::Pressed { .. }
             | VoiceOrder::DetectAnswerer { .. }
+            | VoiceOrder::Record { .. }
+            | VoiceOrder::PauseRecording(_)
             | VoiceOrder::Wait { .. } => {}
             VoiceOrder::Route(route) => {
                 for (listener, speaker) in route.hears {
@@ -901,6 +903,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
         workflows: BTreeMap::new(),
+        recording: None,
         announcements: BTreeMap::new(),
         engines: engines.into_iter().map(|engine| (engine.name.clone(), engine)).collect(),
     })

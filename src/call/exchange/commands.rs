@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Ended, Exchange, KnownKey};
 use crate::call::admission::{self, Full};
-use crate::call::command::{Answer, CommandError, Control, PlaceCall, SwitchMode, TransferCall, WrapUp};
+use crate::call::command::{
+    Answer, CommandError, Control, PlaceCall, RecordMode, SwitchMode, TransferCall, WrapUp,
+};
 use crate::call::ids::{CallId, ProviderKey, TenantId};
 use crate::call::number;
 use crate::call::one::Call;
@@ -57,6 +59,10 @@ impl Exchange {
         let handling = workflow.map_or(&provider.default_handling, |workflow| &workflow.handling).clone();
         let usual = workflow.map_or(provider.default_mode, |workflow| workflow.mode);
         let mode = call.mode.unwrap_or(usual);
+        let record = call.record.unwrap_or(handling.record);
+        if record != RecordMode::Off && self.settings.recording.is_none() {
+            return Err(CommandError::RecordingOff);
+        }
         if matches!(mode, Mode::Assist | Mode::Routing) && handling.humans.is_empty() {
             return Err(CommandError::ModeNoHuman);
         }
