@@ -44,6 +44,7 @@ impl Call {
         let give_up = hands.now + engine.connect_timeout + engine.accept_timeout;
         let mut call =
             Self::new(story, provider, engine, handling, State::Ringing { give_up }, Some(dialog), hands);
+        call.caller = request.from().ok().map(|from| from.uri().clone());
         call.headers = shown_headers(request, &call.provider.trunk.pass_headers);
         call.offer = request.session_description().ok().flatten();
         call.milestone(hands, Layer::Signalling, "invite received", Some(format!("from {}", flow.peer)));

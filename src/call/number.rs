@@ -73,6 +73,18 @@ pub(super) fn domain(trunk: &Trunk) -> Result<String, NotDialable> {
     trunk.domain.as_ref().or_else(first).cloned().ok_or(NotDialable::NoDomain)
 }
 
+/// Whether dialling `uri` reaches `whom`: the same user, at the same place or at the trunk that has brought them.
+pub(super) fn reaches(uri: &sip::Uri, whom: &sip::Uri, trunk: &Trunk) -> bool {
+    let place = |uri: &sip::Uri| {
+        uri.host().map(|host| (host.to_string().to_ascii_lowercase(), uri.port().unwrap_or(5060)))
+    };
+    let at_trunk = || {
+        let trunk = domain(trunk).ok().and_then(|domain| sip::Uri::parse(format!("sip:{domain}")).ok());
+        trunk.is_some_and(|trunk| place(uri) == place(&trunk))
+    };
+    shown(uri) == shown(whom) && (place(uri) == place(whom) || at_trunk())
+}
+
 /// How a URI is shown: its number or user where it has one, else the whole.
 pub(super) fn shown(uri: &sip::Uri) -> String {
     match uri.user() {

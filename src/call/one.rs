@@ -129,6 +129,8 @@ pub(super) struct Call {
     pub(super) returns_to_engine: bool,
     pub(super) transfer: Option<Transfer>,
     pub(super) max_duration: Duration,
+    /// Who is at the first leg: whom the INVITE was from, or for.
+    pub(super) caller: Option<sip::Uri>,
     /// Inbound: what the engine may see of the INVITE.
     pub(super) headers: Vec<(String, String)>,
     /// Inbound: the offer in the INVITE.
@@ -174,6 +176,7 @@ impl Call {
             returns_to_engine: false,
             transfer: None,
             max_duration,
+            caller: None,
             headers: Vec::new(),
             offer: None,
             ring_timeout,

@@ -9,6 +9,7 @@ use super::command::PlaceCall;
 use super::event::{EndReason, EventKind};
 use super::ids::{CallId, LegId};
 use super::leg::{Dialling, Invited, Outcome};
+use super::number;
 use super::one::{Call, Farewell, Hands, State};
 use super::record::{CallRecord, Idempotency, Layer};
 use super::settings::{Engine, Handling, Provider};
@@ -83,6 +84,7 @@ impl Call {
         let state = State::Opening { give_up: hands.now + OPEN };
         let mut call = Self::new(story, provider, engine, handling, state, None, hands);
         let view = call.story.view();
+        call.caller = number::uri(&view.to, &call.provider.trunk).ok();
         let dialling = Dialling::new(view.to.clone(), view.from.clone(), targets);
         call.leg.dialling = Some(Dialling { headers: ordered.headers.into_iter().collect(), ..dialling });
         if let Some(seconds) = ordered.ring_timeout_sec {

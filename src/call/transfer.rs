@@ -30,7 +30,7 @@ use super::party::NotReached;
 use super::record::Layer;
 use super::settings::{AfterHuman, RingGroup};
 use super::telling;
-use super::view::{Direction, Mode, Status};
+use super::view::{Mode, Status};
 use super::voice::Announcement;
 
 /// How long a human's phone rings when nothing else is said; the trunk's own limit where that is shorter.
@@ -332,12 +332,8 @@ impl Call {
         field: &'static str,
     ) -> Result<Destination, CommandError> {
         let uri = self.destination(hands, to).map_err(|error| error.at(field))?;
-        let view = self.story.view();
-        let caller = match view.direction {
-            Direction::Inbound => &view.from,
-            Direction::Outbound => &view.to,
-        };
-        if number::shown(&uri) == *caller || uri.as_str() == caller {
+        let trunk = &self.provider.trunk;
+        if self.caller.as_ref().is_some_and(|caller| number::reaches(&uri, caller, trunk)) {
             return Err(CommandError::TransferToItself);
         }
         Ok(Destination { to: to.to_owned(), uri })

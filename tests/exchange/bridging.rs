@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use callingedge::call::{
     Answer, Asker, Command, CommandError, Control, EndReason, EngineCommand, EngineEvent, EngineFailure,
-    EventKind, FIRST_LEG, LegId, LegRole, LegStatus, Mode, ModeChange, Status, SwitchMode, TransferCall,
-    TransferState, Voice, VoiceFact, VoiceOrder, VoiceRoute,
+    EventKind, FIRST_LEG, LegId, LegRole, LegStatus, Mode, ModeChange, Place, Status, SwitchMode,
+    TransferCall, TransferState, Voice, VoiceFact, VoiceOrder, VoiceRoute,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
 
 use crate::line::{Line, SDP};
+use crate::policy::changed;
 
 const HUMAN: LegId = LegId(1);
 const SECOND: LegId = LegId(2);
@@ -452,6 +453,25 @@ fn the_caller_cannot_be_handed_to_itself_or_to_where_the_trunk_may_not_dial() {
     assert_eq!(line.shown.as_ref().unwrap().view.status, Status::Answered);
     let announce = transfer(&mut line, r#", "announce": "helo""#);
     assert!(matches!(announce, Answer::Refused(CommandError::AnnouncementNotFound { .. })));
+}
+
+#[test]
+fn the_caller_s_name_at_another_host_is_somebody_else() {
+    let mut line = Line::with(changed(|provider| {
+        provider.trunk.destinations.allow = Some(vec![Place::Anywhere]);
+    }));
+    line.talk();
+    let mut hand_over = |to: &str| {
+        let body = format!(r#"{{"call_id": "{}", "to": {{"sip_uri": "{to}"}}}}"#, line.call());
+        let transfer = serde_json::from_str(&body).unwrap();
+        let (tenant, provider) = ("acme".into(), "far".into());
+        line.command(Command::Transfer { tenant, provider, transfer: Box::new(transfer) })
+    };
+    for same in ["sip:+15550123@10.0.0.9", "sip:%2B15550123@10.0.0.9:5060;user=phone"] {
+        assert_eq!(code(hand_over(same)), "transfer.to_itself", "{same}");
+    }
+    let other = hand_over("sip:+15550123@10.0.0.77:5062");
+    assert!(matches!(other, Answer::Accepted), "{other:?}");
 }
 
 #[test]

@@ -26,8 +26,19 @@ class Softphone:
         directory.mkdir(parents=True)
         microphone = directory / "microphone.wav"
         audio.write(microphone, says)
-        self.port, control = free_ports()
         (directory / "contacts").write_text("")
+        self.process = self.control = None
+        for _ in range(3):
+            self._start(microphone, user, answers, codec)
+            if self.control:
+                break
+        assert self.control, f"baresip does not open its control socket: {self.process.text()[-2000:]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _start(self, microphone, user, answers, codec):
+        """Between the choice of a free port and its use somebody else may have taken it: then baresip ends by itself."""
+        directory = self.directory
+        self.port, control = free_ports()
         (directory / "accounts").write_text(
             f"<sip:{user}@127.0.0.1:{self.port}>;regint=0;answermode={answers};audio_codecs={codec};ptime=20\n")
         (directory / "config").write_text("\n".join([
@@ -39,8 +50,13 @@ class Softphone:
             f"ctrl_tcp_listen 127.0.0.1:{control}", f"snd_path {directory}", "",
         ]))
         self.process = Process(["baresip", "-4", "-f", directory], directory / "baresip.log")
-        self.control = until(lambda: connect(control), what="baresip's control socket")
-        threading.Thread(target=self._listen, daemon=True).start()
+        deadline = time.monotonic() + 20
+        while self.process.is_running() and time.monotonic() < deadline:
+            self.control = connect(control)
+            if self.control:
+                return
+            time.sleep(0.02)
+        self.process.end()
 
     @property
     def address(self):
