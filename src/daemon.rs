@@ -503,11 +503,11 @@ impl Desk {
             Ok(socket) => {
                 if self.workers.attach(call, socket).is_err() {
                     let failure = EngineFailure::Broken("the voice workers do not keep up".into());
-                    self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineGone(failure));
+                    self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineNotReached(failure));
                 }
             }
             Err(failure) => {
-                self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineGone(failure));
+                self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineNotReached(failure));
             }
         }
     }
@@ -597,6 +597,8 @@ impl Desk {
         metrics::counter!("callingedge_sip_sessions_expired_total").absolute(tally.sessions_expired);
         metrics::counter!("callingedge_calls_too_fast_total").absolute(tally.too_fast);
         metrics::counter!("callingedge_destinations_forbidden_total").absolute(tally.forbidden);
+        metrics::counter!("callingedge_engines_replaced_total").absolute(tally.stood_in);
+        gauge!("callingedge_engines_left_alone").set(tally.left_alone as f64);
         metrics::counter!("callingedge_requests_of_unknown_sources_total").absolute(tally.unknown);
     }
 }

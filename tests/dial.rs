@@ -195,6 +195,7 @@ fn engine(address: SocketAddr, dialect: Dialect) -> Engine {
         parameters: Vec::new(),
         connect_timeout: Duration::from_secs(10),
         accept_timeout: Duration::from_secs(10),
+        fallback: None,
         on_lost: Fallback::HangUp,
     }
 }

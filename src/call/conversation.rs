@@ -250,7 +250,14 @@ impl Call {
 
     /// The engine's socket is up.
     pub(super) fn engine_connected(&mut self, hands: &mut Hands<'_>) {
-        let Link::Dialling = self.link else { return };
+        match self.link {
+            Link::Dialling => {}
+            // Nobody wants it any more.
+            Link::Gone => {
+                return hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::Transferred));
+            }
+            Link::Idle | Link::Deciding { .. } | Link::Willing | Link::Speaking => return,
+        }
         self.milestone(hands, Layer::Engine, "engine connected", None);
         if self.engine.dialect.decides_before_answer() {
             self.link = Link::Deciding { give_up: hands.now + self.engine.accept_timeout };
@@ -263,6 +270,7 @@ impl Call {
 
     fn engine_is_willing(&mut self, hands: &mut Hands<'_>) {
         self.link = Link::Willing;
+        hands.standby.works(&self.engine.name);
         self.answer_when_ready(hands);
         self.let_speak(hands);
     }
@@ -271,6 +279,7 @@ impl Call {
     fn let_speak(&mut self, hands: &mut Hands<'_>) {
         let (State::Talking { .. }, Link::Willing) = (&self.state, &self.link) else { return };
         self.link = Link::Speaking;
+        self.let_wait(hands);
         let event = if self.engine.dialect.decides_before_answer() {
             EngineEvent::Answered
         } else {
@@ -304,7 +313,8 @@ impl Call {
     fn parameters(&self) -> Vec<(String, String)> {
         let answered_by = self.story.view().answered_by;
         let known = answered_by.map(|who| ("answered_by".to_owned(), who.as_str().to_owned()));
-        self.engine.parameters.iter().cloned().chain(known).collect()
+        let stands_in = self.had_engines.first().map(|name| ("fallback_for".to_owned(), name.to_string()));
+        self.engine.parameters.iter().cloned().chain(known).chain(stands_in).collect()
     }
 
     pub(super) fn tell_engine(&self, hands: &mut Hands<'_>, event: EngineEvent) {
@@ -324,7 +334,8 @@ impl Call {
 
     /// An order of the engine.
     pub(super) fn engine_ordered(&mut self, hands: &mut Hands<'_>, command: EngineCommand) {
-        if self.is_ending() || matches!(self.link, Link::Gone) {
+        // An order that is under way while another engine is dialled is of the one before.
+        if self.is_ending() || matches!(self.link, Link::Gone | Link::Idle | Link::Dialling) {
             return;
         }
         match command {
@@ -413,8 +424,15 @@ impl Call {
         if self.is_ending() || matches!(self.link, Link::Gone) {
             return;
         }
+        let hung_up =
+            is_hang_up(self.engine.dialect, &failure) && matches!(self.link, Link::Willing | Link::Speaking);
+        if !hung_up {
+            self.note_failure(hands);
+            if self.turn_to_stand_in(hands, &failure) {
+                return;
+            }
+        }
         self.milestone(hands, Layer::Engine, "engine gone", Some(failure.to_string()));
-        let hung_up = is_hang_up(self.engine.dialect, &failure);
         if self.is_others_business() {
             self.link = Link::Gone;
             return self.let_wait(hands);
@@ -447,7 +465,7 @@ impl Call {
     }
 
     /// A human has the caller, or somebody is being asked to take them: the engine's end is not the call's.
-    fn is_others_business(&self) -> bool {
+    pub(super) fn is_others_business(&self) -> bool {
         self.story.is_answered() && (self.transfer.is_some() || self.joined().next().is_some())
     }
 

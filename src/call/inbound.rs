@@ -101,6 +101,7 @@ impl Call {
         if !matches!(self.link, Link::Idle) {
             return;
         }
+        self.choose_engine(hands);
         self.link = Link::Dialling;
         self.milestone(hands, Layer::Engine, "engine dialled", Some(self.engine.name.to_string()));
         hands.outputs.push(Output::DialEngine { call: self.id, engine: self.engine.clone() });

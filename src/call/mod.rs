@@ -32,6 +32,7 @@ mod party;
 mod record;
 mod registration;
 mod settings;
+mod standby;
 mod table;
 mod telling;
 mod transfer;

@@ -165,7 +165,7 @@ impl Call {
         let held = self.parties.iter().any(|party| party.is_joined() && party.leg.held);
         let alone = matches!(self.link, Link::Gone);
         let asked = self.transfer.as_ref().is_some_and(|transfer| alone || !transfer.is_referring());
-        let waits = asked || held || self.on_hold;
+        let waits = asked || held || self.on_hold || self.awaits_stand_in();
         if waits != self.waits {
             self.waits = waits;
             let own = || self.handling.waiting.clone().unwrap_or_else(waiting::ringback);

@@ -22,12 +22,13 @@ use serde_json::value::RawValue;
 use super::answering::Answering;
 use super::command::{RecordMode, Voice};
 use super::event::{EndReason, EventKind};
-use super::ids::{CallId, FIRST_LEG, ProviderKey};
+use super::ids::{CallId, EngineName, FIRST_LEG, ProviderKey};
 use super::leg::Leg;
 use super::outputs::Outputs;
 use super::party::Party;
 use super::record::Layer;
 use super::settings::{Engine, Handling, Provider, Settings};
+use super::standby::Standby;
 use super::telling::{self, Story};
 use super::transfer::Transfer;
 use super::verdict;
@@ -49,6 +50,8 @@ pub(super) struct Hands<'a> {
     pub(super) ways: &'a mut BTreeMap<ProviderKey, Ways>,
     /// Counts what was not dialled because the trunk may not.
     pub(super) forbidden: &'a mut u64,
+    /// How the engines are.
+    pub(super) standby: &'a mut Standby,
 }
 
 /// Where a call stands, with the deadline that each state has.
@@ -104,6 +107,8 @@ pub(super) struct Call {
     pub(super) id: CallId,
     pub(super) provider: Arc<Provider>,
     pub(super) engine: Arc<Engine>,
+    /// Those that it had before.
+    pub(super) had_engines: Vec<EngineName>,
     pub(super) handling: Arc<Handling>,
     pub(super) story: Story,
     pub(super) state: State,
@@ -159,6 +164,7 @@ impl Call {
         Self {
             id,
             engine,
+            had_engines: Vec::new(),
             handling,
             story,
             state,
@@ -272,6 +278,13 @@ impl Call {
             }
             VoiceFact::NotOpened { error, .. } => self.no_port(hands, &error),
             VoiceFact::EngineConnected => self.engine_connected(hands),
+            VoiceFact::EngineNotReached(failure) if matches!(self.link, Link::Dialling) => {
+                self.engine_gone(hands, failure);
+            }
+            // Another dial has taken its place, or nobody wants it any more.
+            VoiceFact::EngineNotReached(_) => {}
+            // It is an earlier engine's end: the one that is dialled has no socket yet.
+            VoiceFact::EngineGone(_) if matches!(self.link, Link::Dialling) => {}
             VoiceFact::EngineGone(failure) => self.engine_gone(hands, failure),
             VoiceFact::Engine(command) => self.engine_ordered(hands, command),
             VoiceFact::Dtmf { leg, digit, method, .. } => {
@@ -369,6 +382,7 @@ impl Call {
         if self.is_ending() {
             return;
         }
+        let rings = matches!(self.state, State::Ringing { .. });
         self.state = State::Ending { give_up: hands.now + LET_GO };
         self.link = Link::Gone;
         self.transfer = None;
@@ -379,6 +393,11 @@ impl Call {
                 Farewell::HangUp { reason } => {
                     let headers = reason.map(|text| ("Reason".into(), text));
                     hands.endpoint.hang_up(hands.now, dialog, headers.into_iter().collect());
+                }
+                // The INVITE has its final response already.
+                Farewell::Refuse { headers, .. } if !rings => {
+                    let headers = headers.into_iter().filter(|(name, _)| name == "Reason").collect();
+                    hands.endpoint.hang_up(hands.now, dialog, headers);
                 }
                 Farewell::Refuse { status, headers } => {
                     hands.endpoint.refuse(hands.now, dialog, status, headers);
@@ -406,6 +425,11 @@ impl Call {
             }
         });
         self.story.show(hands.outputs);
+        if !self.is_ending() {
+            self.milestone(hands, Layer::Media, "the worker has let go", None);
+            let raw = telling::raw_code("edge.failed", "a fault of the edge in the call's voice");
+            self.end(hands, EndReason::EdgeFailed, raw, Farewell::hang_up("Internal error"));
+        }
     }
 
     /// The dialog has let go.

@@ -331,6 +331,8 @@ pub struct Engine {
     pub connect_timeout: Duration,
     /// From `start` to its decision.
     pub accept_timeout: Duration,
+    /// Who is asked in its place when it fails.
+    pub fallback: Option<EngineName>,
     /// When it is lost in the middle of a call.
     pub on_lost: Fallback,
 }

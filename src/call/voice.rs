@@ -152,7 +152,9 @@ pub enum VoiceFact {
     },
     /// The engine's socket is up, ours to speak on.
     EngineConnected,
-    /// The engine could not be had, or is no longer there.
+    /// The engine could not be had.
+    EngineNotReached(EngineFailure),
+    /// The engine is no longer there.
     EngineGone(EngineFailure),
     /// The engine ordered something.
     Engine(EngineCommand),

@@ -116,6 +116,7 @@ fn examine(options: &Options) -> Result<Vec<Check>, Box<dyn std::error::Error + 
         }
     }
     let engine = Engine {
+        fallback: None,
         name: "tested".into(),
         url: options.url.clone(),
         dialect: options.dialect,

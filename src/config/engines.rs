@@ -52,14 +52,23 @@ pub(super) fn engines(
     surroundings: &Surroundings,
 ) -> Named<EngineName, Arc<Engine>> {
     let mut engines = Named::new();
+    let mut names = Named::<EngineName, ()>::new();
+    for (name, _) in &sections {
+        names.insert(name.clone(), None);
+    }
     for (name, section) in sections {
-        let engine = engine(&name, section, surroundings);
+        let engine = engine(&name, section, &names, surroundings);
         engines.insert(name, engine.map(|engine| (engine.name.clone(), Arc::new(engine))));
     }
     engines
 }
 
-fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> Option<Engine> {
+fn engine(
+    name: &str,
+    mut section: Section<'_>,
+    engines: &Named<EngineName, ()>,
+    surroundings: &Surroundings,
+) -> Option<Engine> {
     let url = section.parsed("url", url(spelling::engine_url));
     if url.is_none() {
         section.missing("url", "\"wss://bot.example.com/ws\"");
@@ -81,6 +90,11 @@ fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> 
     let parameters = parameters(&mut section);
     let connect_timeout = section.milliseconds("connect_timeout_ms", 100..=60_000);
     let accept_timeout = section.milliseconds("accept_timeout_ms", 100..=120_000);
+    let fallback = engines.read(&mut section, "fallback", "engine");
+    if fallback.as_deref() == Some(name) {
+        let problem = "an engine does not stand in for itself; name another one, or leave it out";
+        section.object("fallback", Problem::Conflict(problem.to_owned()));
+    }
     let on_lost = on_lost(&mut section, surroundings);
     section.finish();
     Some(Engine {
@@ -92,6 +106,7 @@ fn engine(name: &str, mut section: Section<'_>, surroundings: &Surroundings) -> 
         parameters,
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(3)),
         accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
+        fallback: fallback.map(|fallback| fallback.as_str().into()),
         on_lost: on_lost?,
     })
 }

@@ -231,6 +231,14 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
             "`headers` in [engines.b] at line 15: `Host` belongs to the websocket's own upgrade; leave it out",
         ),
         (
+            "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\nfallback = \"b\"",
+            "`fallback` in [engines.b] at line 15: an engine does not stand in for itself; name another one, or leave it out",
+        ),
+        (
+            "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\nfallback = \"receptionists\"",
+            "`fallback` in [engines.b] at line 15: there is no engine `receptionists`; add [engines.receptionists]",
+        ),
+        (
             "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twilio\"\nparameters = { speed = 1 }",
             "`parameters` in [engines.b] at line 15: write strings only, not a whole number",
         ),

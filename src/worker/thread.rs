@@ -540,7 +540,7 @@ impl Shared {
         let link = Link::new(now, socket.websocket, &self.config.watch);
         let token = Token::Engine(call.key);
         if let Err(error) = self.poller.add(&link, token, Interest::READ) {
-            call.facts.push_back(VoiceFact::EngineGone(EngineFailure::Broken(error.to_string())));
+            call.facts.push_back(VoiceFact::EngineNotReached(EngineFailure::Broken(error.to_string())));
             return;
         }
         if call.engine.is_some() {

@@ -84,7 +84,7 @@ fn an_engine_that_cannot_be_had_becomes_the_right_status() {
         line.ring_edge(Some(SDP));
         line.open_port();
 
-        line.fact(VoiceFact::EngineGone(failure));
+        line.fact(VoiceFact::EngineNotReached(failure));
 
         assert_eq!(line.refusal().0.code(), status);
         assert_eq!(line.events.len(), 2);

@@ -281,6 +281,7 @@ pub(crate) fn engine(name: &str, dialect: Dialect, on_lost: Fallback) -> Arc<Eng
         parameters: vec![("voice".into(), "calm".into())],
         connect_timeout: Duration::from_secs(2),
         accept_timeout: Duration::from_secs(3),
+        fallback: None,
         on_lost,
     })
 }

@@ -15,6 +15,7 @@ mod outbound;
 mod policy;
 mod registering;
 mod running;
+mod standby;
 mod stopping;
 mod targets;
 mod transfers;

@@ -133,7 +133,7 @@ fn an_engine_that_cannot_be_had_spares_the_person_who_is_called() {
     line.far.ring(line.now, dialog, StatusCode::RINGING, Vec::new(), None);
     line.settle();
 
-    line.fact(VoiceFact::EngineGone(EngineFailure::Dns));
+    line.fact(VoiceFact::EngineNotReached(EngineFailure::Dns));
 
     assert!(line.has_heard(|event| matches!(event, Event::Cancelled { .. })));
     assert_eq!(line.last().edge.end_reason, Some(EndReason::EngineRefused));

@@ -137,7 +137,7 @@ fn an_engine_that_cannot_be_had_gives_way_to_a_human_before_the_caller_notices()
     for failure in [EngineFailure::Dns, EngineFailure::Http { status: 503, retry_after: None }] {
         let mut line = Line::new();
         let caller = ring(&mut line, AI_FIRST);
-        line.fact(VoiceFact::EngineGone(failure));
+        line.fact(VoiceFact::EngineNotReached(failure));
         acknowledge(&mut line, caller);
 
         let called = reach(&mut line, &[1]);

@@ -477,7 +477,7 @@ impl World {
         };
         let (after, fact) = match &temper.connects {
             Ok(after) => (*after, VoiceFact::EngineConnected),
-            Err(failure) => (Duration::from_millis(300), VoiceFact::EngineGone(failure.clone())),
+            Err(failure) => (Duration::from_millis(300), VoiceFact::EngineNotReached(failure.clone())),
         };
         self.voices.entry(call).or_default().engine = temper.connects.is_ok();
         self.tempers.insert(call, temper);
@@ -836,6 +836,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             parameters: Vec::new(),
             connect_timeout: Duration::from_secs(2),
             accept_timeout: Duration::from_secs(3),
+            fallback: (seed.is_multiple_of(3) && name == "native").then(|| "bot".into()),
             on_lost,
         })
     };

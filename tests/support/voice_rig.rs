@@ -121,6 +121,7 @@ impl Rig {
             parameters: Vec::new(),
             connect_timeout: PATIENCE,
             accept_timeout: PATIENCE,
+            fallback: None,
             on_lost: Fallback::HangUp,
         };
         let dialler = Dialler::new(SocketLimits::default(), RootCertStore::empty());

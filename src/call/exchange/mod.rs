@@ -32,6 +32,7 @@ use crate::call::outputs::Outputs;
 use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
 use crate::call::registration::Registration;
 use crate::call::settings::{Handling, Provider, Settings, UnknownSources};
+use crate::call::standby::Standby;
 use crate::call::telling;
 use crate::call::voice::VoiceFact;
 use crate::call::ways::Ways;
@@ -72,6 +73,10 @@ pub struct Tally {
     pub registered: usize,
     /// Trunks that want to be registered.
     pub to_register: usize,
+    /// Engines that took the place of another, since the start.
+    pub stood_in: u64,
+    /// Engines that failed too often to be asked as usual.
+    pub left_alone: usize,
 }
 
 /// See the module.
@@ -94,6 +99,7 @@ pub struct Exchange {
     keys: HashMap<(TenantId, String), KnownKey>,
     key_expiries: BTreeSet<(Instant, TenantId, String)>,
     draining: Option<Drain>,
+    standby: Standby,
     tally: Tally,
 }
 
@@ -146,6 +152,7 @@ impl Exchange {
             keys: HashMap::new(),
             key_expiries: BTreeSet::new(),
             draining: None,
+            standby: Standby::default(),
             tally: Tally::default(),
             settings,
         };
@@ -323,6 +330,8 @@ impl Exchange {
             unsaved: self.outputs.unsaved(),
             registered: self.ways.values().filter(|ways| ways.is_registered()).count(),
             to_register: self.registrations.len(),
+            stood_in: self.standby.stood_in,
+            left_alone: self.standby.left_alone(),
             ..self.tally
         }
     }
@@ -639,6 +648,7 @@ impl Exchange {
             chance: &mut self.chance,
             ways: &mut self.ways,
             forbidden: &mut self.tally.forbidden,
+            standby: &mut self.standby,
         }
     }
 

@@ -1,0 +1,131 @@
+//! Another engine in place of one that failed, and which engines are left alone for a while (a circuit breaker).
+//! ```text
+//!   asked --- failed three times in a row ---> left alone for 10 s
+//!     ^                                            |
+//!     +-- taken: one call -- it works -------------+-- one call asks again; it failed: 10 s more
+//! ```
+//! Only calls that have somebody else to turn to leave an engine alone: for the others the last try is better than none.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::engine::EngineFailure;
+use super::event::EndReason;
+use super::ids::EngineName;
+use super::one::{Call, Hands, Link, State};
+use super::record::Layer;
+use super::voice::VoiceOrder;
+
+/// Failures in a row after which an engine is left alone.
+const PATIENCE: u32 = 3;
+
+/// For how long; then one call asks it again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How the engines are.
+#[derive(Debug, Default)]
+pub(super) struct Standby {
+    failing: BTreeMap<EngineName, Failing>,
+    /// Engines that took the place of another.
+    pub(super) stood_in: u64,
+}
+
+#[derive(Debug)]
+struct Failing {
+    in_a_row: u32,
+    again: Instant,
+}
+
+impl Standby {
+    fn failed(&mut self, now: Instant, engine: &EngineName) {
+        let failing = self.failing.entry(engine.clone()).or_insert(Failing { in_a_row: 0, again: now });
+        failing.in_a_row = failing.in_a_row.saturating_add(1);
+        failing.again = now + PAUSE;
+    }
+
+    /// It took a call.
+    pub(super) fn works(&mut self, engine: &EngineName) {
+        self.failing.remove(engine);
+    }
+
+    /// Whether a call may ask it. After a pause the first who asks may.
+    fn may_be_asked(&mut self, now: Instant, engine: &EngineName) -> bool {
+        match self.failing.get_mut(engine) {
+            Some(failing) if failing.in_a_row >= PATIENCE && now < failing.again => false,
+            Some(failing) if failing.in_a_row >= PATIENCE => {
+                failing.again = now + PAUSE;
+                true
+            }
+            Some(_) | None => true,
+        }
+    }
+
+    /// Those that failed too often to be asked as usual.
+    pub(super) fn left_alone(&self) -> usize {
+        self.failing.values().filter(|failing| failing.in_a_row >= PATIENCE).count()
+    }
+}
+
+impl Call {
+    /// The engine that is dialled: where it is left alone, the one that stands in for it.
+    pub(super) fn choose_engine(&mut self, hands: &mut Hands<'_>) {
+        while self.stand_in().is_some() && !hands.standby.may_be_asked(hands.now, &self.engine.name) {
+            self.milestone(hands, Layer::Engine, "engine left alone", Some(self.engine.name.to_string()));
+            self.replace_engine(hands);
+        }
+    }
+
+    /// The engine failed: the one that stands in for it is dialled. False where there is none.
+    pub(super) fn turn_to_stand_in(&mut self, hands: &mut Hands<'_>, failure: &EngineFailure) -> bool {
+        let may = match self.state {
+            State::Ringing { .. } | State::Opening { .. } | State::Calling { .. } => true,
+            State::Confirming | State::Talking { .. } => !self.is_others_business(),
+            State::Announcing { .. } | State::Draining { .. } | State::Ending { .. } => false,
+        };
+        if !may || self.stand_in().is_none() {
+            return false;
+        }
+        self.milestone(hands, Layer::Engine, "engine gone", Some(failure.to_string()));
+        hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::EngineLost));
+        self.replace_engine(hands);
+        self.link = Link::Idle;
+        self.dial(hands);
+        self.let_wait(hands);
+        true
+    }
+
+    /// What became of the engine, for the calls that come after this one.
+    pub(super) fn note_failure(&self, hands: &mut Hands<'_>) {
+        hands.standby.failed(hands.now, &self.engine.name);
+    }
+
+    /// An engine that this call has not had.
+    fn stand_in(&self) -> Option<&EngineName> {
+        self.engine
+            .fallback
+            .as_ref()
+            .filter(|name| **name != self.engine.name && !self.had_engines.contains(name))
+    }
+
+    fn replace_engine(&mut self, hands: &mut Hands<'_>) {
+        let Some(engine) = self.stand_in().and_then(|name| hands.settings.engines.get(name)).cloned() else {
+            return self.had_engines.extend(self.engine.fallback.clone());
+        };
+        let before = std::mem::replace(&mut self.engine, engine);
+        self.had_engines.push(before.name.clone());
+        hands.standby.stood_in += 1;
+        let name = self.engine.name.to_string();
+        self.milestone(hands, Layer::Engine, "engine replaced", Some(format!("{} by {name}", before.name)));
+        self.story.change(hands.outputs, |view| view.engine = Some(name));
+        self.story.show(hands.outputs);
+    }
+
+    /// The caller waits in an answered call for an engine that takes another's place.
+    pub(super) fn awaits_stand_in(&self) -> bool {
+        let is_coming = match self.link {
+            Link::Dialling | Link::Deciding { .. } => true,
+            Link::Idle | Link::Willing | Link::Speaking | Link::Gone => false,
+        };
+        is_coming && !self.had_engines.is_empty() && matches!(self.state, State::Talking { .. })
+    }
+}
