@@ -123,7 +123,7 @@ pub(crate) struct Undecided(#[expect(dead_code, reason = "named for the document
     ),
     paths(
         providers::list, providers::health, orders::place, orders::transfer, orders::wrap_up, calls::show,
-        calls::list, calls::timeline, calls::recording, orders::pause_recording, orders::switch_mode, orders::send_digits, orders::hold,
+        calls::list, calls::timeline, calls::recording, orders::pause_recording, orders::switch_mode, orders::send_digits, orders::take_context, orders::hold,
         orders::resume, orders::play, orders::mute, events::follow, deliveries::list, deliveries::replay,
         show, operations::healthz, operations::readyz, operations::metrics,
     ),

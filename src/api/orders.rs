@@ -10,11 +10,11 @@ use super::Api;
 use super::auth::{Allowed, WriteCalls};
 use super::body::Json;
 use super::openapi::{BadBody, Conflict, NotFound};
-use super::path::{CallInPath, Segment};
+use super::path::{CallInPath, ReferenceInPath, Segment};
 use super::problem::{Code, Problem};
 use super::{check, providers};
 use crate::call::{
-    Answer, CallId, CallView, Command, Control, Idempotency, Mode, PlaceCall, ProviderKey, Status,
+    Answer, CallId, CallView, Command, Context, Control, Idempotency, Mode, PlaceCall, ProviderKey, Status,
     SwitchMode, TransferCall, Voice, WrapUp,
 };
 use crate::crypto;
@@ -328,6 +328,23 @@ pub(crate) async fn send_digits(
     accepted(&api, call, Command::SendDtmf { tenant, call, digits: body.digits }).await
 }
 
+/// The context that a reference in `X-CallingEdge-Context-Ref` or `User-to-User` stands for.
+///
+/// The reference is the key: no token is asked for. It is good once, within an hour.
+#[utoipa::path(get, path = "/api/context/{ref}", tag = "calls", operation_id = "takeContext",
+    params(("ref" = String, Path, description = "The reference, as the header has it.",
+        example = "0f8c2b6d5a4e4f0b9c1d7e3a5b6c8d90")),
+    responses((status = 200, description = "The context.", body = Context),
+        (status = 404, response = NotFound)))]
+pub(crate) async fn take_context(
+    State(api): State<Api>,
+    ReferenceInPath(reference): ReferenceInPath,
+) -> Result<axum::Json<Context>, Problem> {
+    let answer = api.commands.command(Command::TakeContext { reference }).await?;
+    let Answer::Context(context) = answer else { return Err(refused(answer)) };
+    Ok(axum::Json(context))
+}
+
 async fn accepted(
     api: &Api,
     call_id: CallId,
@@ -342,7 +359,7 @@ async fn accepted(
 fn refused(answer: Answer) -> Problem {
     match answer {
         Answer::Refused(error) => error.into(),
-        Answer::Placed(_) | Answer::Accepted | Answer::WrappedUp(_) => {
+        Answer::Placed(_) | Answer::Accepted | Answer::WrappedUp(_) | Answer::Context(_) => {
             tracing::error!("a command was answered with another one's answer");
             Problem::new(Code::EdgeFailed, "The edge answered something else; report the id in `instance`.")
         }

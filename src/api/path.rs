@@ -33,6 +33,18 @@ impl FromRequestParts<Api> for CallInPath {
     }
 }
 
+/// The reference in the path.
+#[derive(Debug)]
+pub(crate) struct ReferenceInPath(pub(crate) String);
+
+impl FromRequestParts<Api> for ReferenceInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        variable(parts, api, "ref").await.map(Self)
+    }
+}
+
 /// The event in the path.
 #[derive(Debug)]
 pub(crate) struct EventInPath(pub(crate) EventId);

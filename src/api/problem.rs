@@ -128,6 +128,8 @@ codes! {
         "Name one of [announcements] in the configuration.";
     TransferUnderWay, "transfer.under_way", CONFLICT, "A transfer is already under way",
         "Wait for its outcome, which comes as an event.";
+    ContextNotFound, "context.not_found", NOT_FOUND, "No such reference",
+        "A reference is good once, for an hour; take the context from the call's events.";
     DeliveryNotFound, "delivery.not_found", NOT_FOUND, "No such delivery",
         "Check the id; GET /api/webhooks/deliveries lists them.";
     LimitCalls, "limit.calls", TOO_MANY_REQUESTS, "The limit of calls at once is reached",
@@ -261,6 +263,7 @@ impl From<CommandError> for Problem {
             CommandError::CallNotFound => Self::new(Code::CallNotFound, detail),
             CommandError::CallAlreadyEnded => Self::new(Code::CallAlreadyEnded, detail),
             CommandError::CallNotAnswered => Self::new(Code::CallNotAnswered, detail),
+            CommandError::ContextNotFound => Self::new(Code::ContextNotFound, detail),
             CommandError::CallHeld => Self::new(Code::CallHeld, detail),
             CommandError::CallNotHeld => Self::new(Code::CallNotHeld, detail),
             CommandError::NotRecorded => Self::new(Code::RecordingNotFound, detail),
@@ -369,6 +372,7 @@ mod tests {
             CommandError::NotRecorded,
             CommandError::RecordingOff,
             CommandError::CallHeld,
+            CommandError::ContextNotFound,
             CommandError::CallNotHeld,
             CommandError::ProviderNotFound,
             CommandError::ProviderInboundOnly,

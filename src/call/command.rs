@@ -62,6 +62,11 @@ pub enum Command {
         /// What.
         control: Control,
     },
+    /// `GET /api/context/{ref}`.
+    TakeContext {
+        /// From a header of ours; it is the key.
+        reference: String,
+    },
     /// `POST /api/calls/{call_id}/dtmf`.
     SendDtmf {
         /// Whose token it was.
@@ -345,6 +350,8 @@ pub enum Answer {
     Accepted,
     /// Set; the call as it is now.
     WrappedUp(Box<CallView>),
+    /// What a reference stood for.
+    Context(Context),
     /// Nothing was done.
     Refused(CommandError),
 }
@@ -373,6 +380,9 @@ pub enum CommandError {
     /// There is nowhere to record to.
     #[error("this edge records nothing: write [recording] with a `directory` in its configuration")]
     RecordingOff,
+    /// Never given, used, or too old.
+    #[error("there is no such reference")]
+    ContextNotFound,
     /// Not the token's provider.
     #[error("there is no such provider")]
     ProviderNotFound,
@@ -497,6 +507,7 @@ impl CommandError {
             Self::CallAlreadyEnded => "call.already_ended",
             Self::CallNotAnswered => "call.not_answered",
             Self::CallHeld => "call.held",
+            Self::ContextNotFound => "context.not_found",
             Self::CallNotHeld => "call.not_held",
             Self::NotRecorded => "recording.not_found",
             Self::RecordingOff => "recording.off",

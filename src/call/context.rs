@@ -8,6 +8,8 @@ use super::ids::CallId;
 
 /// The longest header value we write (CONTRACT §2).
 const HEADER_MAX: usize = 1024;
+/// Where the whole does not fit: what `GET /api/context/{ref}` is to be asked for.
+const REFERENCE: &str = "X-CallingEdge-Context-Ref";
 /// RFC 7433 §4.1: which application the data is for, and what it is.
 const UUI_PARAMETERS: &str = ";encoding=hex;purpose=callingedge;content=callingedge-context";
 
@@ -44,8 +46,9 @@ impl Context {
         self.merge_fields.extend(merge_fields);
     }
 
-    /// The headers of a leg or REFER: what does not fit a header is left out.
-    pub(super) fn to_sip(&self, call: CallId) -> sip::Headers {
+    /// The headers of a leg or REFER. Where the whole does not fit, they carry what `refer_to` makes of it, whose JSON has
+    /// that many bytes.
+    pub(super) fn to_sip(&self, call: CallId, refer_to: impl FnOnce(usize) -> String) -> sip::Headers {
         let mut headers = sip::Headers::from([("X-CallingEdge-Call-Id".into(), call.to_string())]);
         let short = [
             ("X-CallingEdge-Tenant", &self.tenant_id),
@@ -60,10 +63,14 @@ impl Context {
         }
         if *self != Self::default() {
             let json = serde_json::to_vec(self).expect("a context has only string keys and finite numbers");
-            if json.len() * 2 + UUI_PARAMETERS.len() <= HEADER_MAX {
-                let hex: String = json.iter().map(|byte| format!("{byte:02x}")).collect();
-                headers.push(("User-to-User".into(), hex + UUI_PARAMETERS));
-            }
+            let uui = if json.len() * 2 + UUI_PARAMETERS.len() <= HEADER_MAX {
+                hex(&json) + UUI_PARAMETERS
+            } else {
+                let reference = refer_to(json.len());
+                headers.push((REFERENCE.into(), reference.clone()));
+                hex(reference.as_bytes()) + UUI_PARAMETERS + "-ref"
+            };
+            headers.push(("User-to-User".into(), uui));
         }
         headers
     }
@@ -84,8 +91,27 @@ impl Context {
     }
 }
 
+/// The reference that an INVITE carries where its context did not fit.
+pub(super) fn reference(request: &sip::Message) -> Option<String> {
+    let named = request.headers_named(REFERENCE).next().map(|value| value.text().into_owned());
+    named.or_else(|| {
+        let values = request.headers_named("User-to-User");
+        let referring = values.filter(|value| value.text().ends_with("content=callingedge-context-ref"));
+        referring.filter_map(|value| String::from_utf8(bytes_of(&value.text())?).ok()).next()
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Our own user-to-user data; another application's is not ours to read.
 fn from_uui(value: &str) -> Option<Context> {
+    serde_json::from_slice(&bytes_of(value)?).ok()
+}
+
+/// RFC 7433 §4.1.
+fn bytes_of(value: &str) -> Option<Vec<u8>> {
     let (hex, parameters) = value.split_once(';')?;
     if !parameters.split(';').any(|parameter| parameter.trim().eq_ignore_ascii_case("encoding=hex")) {
         return None;
@@ -95,7 +121,7 @@ fn from_uui(value: &str) -> Option<Context> {
         let text = std::str::from_utf8(pair).ok().filter(|text| text.len() == 2)?;
         u8::from_str_radix(text, 16).ok()
     });
-    serde_json::from_slice(&pairs.collect::<Option<Vec<u8>>>()?).ok()
+    pairs.collect()
 }
 
 #[cfg(test)]
@@ -120,7 +146,7 @@ mod tests {
     fn user_to_user_reads_back_and_foreign_data_is_ignored() {
         let context: Context =
             serde_json::from_str(r#"{"intent": "ü", "merge_fields": {"x": [1]}}"#).unwrap();
-        let headers = context.to_sip(CallId::NOBODY);
+        let headers = context.to_sip(CallId::NOBODY, |_| panic!("it fits"));
 
         let (_, uui) = headers.iter().find(|(name, _)| name == "User-to-User").unwrap();
         assert_eq!(from_uui(uui), Some(context));
@@ -130,12 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn a_context_too_large_for_a_header_travels_without_it() {
+    fn a_context_too_large_for_a_header_travels_as_a_reference() {
         let context = Context { intent: Some("i".repeat(600)), ..Context::default() };
 
-        let headers = context.to_sip(CallId::NOBODY);
+        let headers = context.to_sip(CallId::NOBODY, |bytes| format!("ref-to-{bytes}"));
 
-        assert!(!headers.iter().any(|(name, _)| name == "User-to-User"));
+        let value = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
+        let reference = value("X-CallingEdge-Context-Ref");
+        assert!(reference.starts_with("ref-to-6"), "{reference}");
+        let uui = value("User-to-User");
+        assert!(uui.ends_with(";content=callingedge-context-ref"), "{uui}");
+        assert_eq!(bytes_of(&uui).unwrap(), reference.as_bytes());
+        assert_eq!(from_uui(&uui), None, "no context by itself");
         assert!(headers.iter().all(|(_, value)| value.len() <= HEADER_MAX));
     }
 }

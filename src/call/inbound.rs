@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::context::Context;
 use super::engine::{EngineEvent, EngineFailure};
 use super::event::{EndReason, EventKind};
-use super::ids::{CallId, FIRST_LEG};
+use super::ids::{CallId, FIRST_LEG, TenantId};
 use super::leg::warning;
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::output::Output;
@@ -289,8 +290,17 @@ impl Call {
     }
 }
 
+/// What the INVITE carries of a context, and what its reference stands for.
+fn context_of(hands: &mut Hands<'_>, request: &sip::Message, tenant: &TenantId) -> Context {
+    let reference = super::context::reference(request);
+    let known = reference.and_then(|one| hands.references.take(hands.now, &one, Some(tenant)));
+    let mut context = known.unwrap_or_default();
+    context.merge(Context::from_sip(request));
+    context
+}
+
 fn view(
-    hands: &Hands<'_>,
+    hands: &mut Hands<'_>,
     id: CallId,
     request: &sip::Message,
     flow: sip::Flow,
@@ -309,7 +319,7 @@ fn view(
         status: Status::Ringing,
         mode,
         engine: Some(engine.name.to_string()),
-        context: super::context::Context::from_sip(request),
+        context: context_of(hands, request, &provider.tenant),
         disposition: None,
         notes: None,
         started_at: hands.outputs.timestamp(hands.now),

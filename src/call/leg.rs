@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::ids::{CallId, LegId};
 use super::number::{self, NotDialable};
-use super::one::Hands;
+use super::one::{Hands, context_headers};
 use super::output::Output;
 use super::settings::Provider;
 
@@ -131,13 +131,13 @@ impl Leg {
         call: CallId,
         context: &Context,
     ) -> Result<Invited, NotDialable> {
+        let mut headers = context_headers(hands, call, &self.provider.tenant, context);
         let patience = self.patience();
         let trunk = &self.provider.trunk;
         let dialling = self.dialling.as_mut().ok_or(NotDialable::NoDomain)?;
         let request_uri = number::uri(&dialling.to, trunk)?;
         let from = from_address(&dialling.from, &self.provider, &hands.settings.sip_host)?;
         let target = dialling.targets.pop_front().ok_or(NotDialable::NoDomain)?;
-        let mut headers = context.to_sip(call);
         headers.extend(dialling.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         let to = sip::NameAddr::new(request_uri.clone());
         let invite = sip::Invite {

@@ -30,6 +30,7 @@ mod outputs;
 mod pace;
 mod party;
 mod record;
+mod reference;
 mod registration;
 mod settings;
 mod standby;

@@ -21,12 +21,14 @@ use serde_json::value::RawValue;
 
 use super::answering::Answering;
 use super::command::{RecordMode, Voice};
+use super::context::Context;
 use super::event::{EndReason, EventKind};
-use super::ids::{CallId, EngineName, FIRST_LEG, ProviderKey};
+use super::ids::{CallId, EngineName, FIRST_LEG, ProviderKey, TenantId};
 use super::leg::Leg;
 use super::outputs::Outputs;
 use super::party::Party;
 use super::record::Layer;
+use super::reference::References;
 use super::settings::{Engine, Handling, Provider, Settings};
 use super::standby::Standby;
 use super::telling::{self, Story};
@@ -50,6 +52,8 @@ pub(super) struct Hands<'a> {
     pub(super) ways: &'a mut BTreeMap<ProviderKey, Ways>,
     /// Counts what was not dialled because the trunk may not.
     pub(super) forbidden: &'a mut u64,
+    /// Contexts that did not fit a header.
+    pub(super) references: &'a mut References,
     /// How the engines are.
     pub(super) standby: &'a mut Standby,
 }
@@ -146,6 +150,17 @@ pub(super) struct Call {
     pub(super) noted: Option<Instant>,
 }
 
+/// `context` in the headers of an INVITE or REFER of `call`.
+pub(super) fn context_headers(
+    hands: &mut Hands<'_>,
+    call: CallId,
+    tenant: &TenantId,
+    context: &Context,
+) -> sip::Headers {
+    let Hands { now, references, chance, .. } = hands;
+    context.to_sip(call, |bytes| references.give(*now, *chance, tenant, context, bytes))
+}
+
 impl Call {
     pub(super) fn new(
         story: Story,
@@ -189,6 +204,11 @@ impl Call {
             voice_gone: false,
             noted: None,
         }
+    }
+
+    /// The context as a leg or REFER carries it.
+    pub(super) fn context_headers(&self, hands: &mut Hands<'_>) -> sip::Headers {
+        context_headers(hands, self.id, &self.provider.tenant, &self.story.view().context)
     }
 
     /// The dialogs of its legs.

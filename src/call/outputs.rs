@@ -54,7 +54,7 @@ impl Outputs {
     pub(super) fn reply(&mut self, to: RequestId, answer: Answer) {
         let after = match &answer {
             Answer::Placed(_) | Answer::Accepted | Answer::WrappedUp(_) => self.newest,
-            Answer::Refused(_) => RecordNumber::default(),
+            Answer::Context(_) | Answer::Refused(_) => RecordNumber::default(),
         };
         self.queue.push_back(Output::Reply { to, after, answer });
     }

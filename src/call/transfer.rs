@@ -388,7 +388,7 @@ impl Call {
     }
 
     fn refer(&mut self, hands: &mut Hands<'_>) {
-        let context = self.story.view().context.to_sip(self.id);
+        let context = self.context_headers(hands);
         let give_up = hands.now + self.provider.trunk.transfer_timeout;
         let (Some(dialog), Some(transfer)) = (self.leg.dialog, self.transfer.as_mut()) else { return };
         let Some(to) = transfer.current.first() else { return };
@@ -572,7 +572,7 @@ impl Call {
     fn refer_to_party(&mut self, hands: &mut Hands<'_>, leg: LegId) -> bool {
         let dialog = self.parties.iter().find(|party| party.leg.id == leg).and_then(|party| party.leg.dialog);
         let replaces = dialog.and_then(|dialog| hands.endpoint.replaces(dialog));
-        let context = self.story.view().context.to_sip(self.id);
+        let context = self.context_headers(hands);
         let give_up = hands.now + self.provider.trunk.transfer_timeout;
         let (Some(replaces), Some(dialog), Some(transfer)) =
             (replaces, self.leg.dialog, self.transfer.as_mut())

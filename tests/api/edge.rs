@@ -274,6 +274,11 @@ impl Keeper {
                     (Some(_), Control::PauseRecording { .. }) => Answer::Refused(CommandError::NotRecorded),
                     (Some(_), Control::Hold | Control::Mute { .. }) => Answer::Accepted,
                 },
+                Command::TakeContext { reference } if reference == "known" => {
+                    let intent = Some("billing".to_owned());
+                    Answer::Context(callingedge::call::Context { intent, ..Default::default() })
+                }
+                Command::TakeContext { .. } => Answer::Refused(CommandError::ContextNotFound),
                 Command::SendDtmf { tenant, call, .. } => match self.of(&tenant, call) {
                     None => Answer::Refused(CommandError::CallNotFound),
                     Some(_) => Answer::Accepted,

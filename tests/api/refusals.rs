@@ -162,6 +162,10 @@ async fn paths_methods_ids_and_parameters_that_are_not_there_are_named() {
         let seen = edge.get(&path, &token).await;
         assert_eq!(seen.problem(), (status, code.to_owned(), field.map(str::to_owned)), "{path}");
     }
+    let known = edge.get("/api/context/known", "").await;
+    assert_eq!((known.status, known.json()["intent"].as_str()), (200, Some("billing")));
+    let reference = edge.get("/api/context/0123", "").await;
+    assert_eq!(reference.problem(), (404, "context.not_found".to_owned(), None));
     let replay = edge.post("/api/webhooks/deliveries/x/replay", &token, &json!({})).await;
     assert_eq!(replay.problem().1, "delivery.not_found");
 }

@@ -37,7 +37,7 @@ fn switch(line: &mut Line, body: &str) -> Answer {
 fn code(answer: Answer) -> &'static str {
     match answer {
         Answer::Refused(error) => error.code(),
-        Answer::Placed(_) | Answer::Accepted | Answer::WrappedUp(_) => panic!("taken"),
+        Answer::Placed(_) | Answer::Accepted | Answer::Context(_) | Answer::WrappedUp(_) => panic!("taken"),
     }
 }
 
@@ -726,4 +726,42 @@ fn a_call_is_held_muted_and_played_to_from_outside() {
         code(control(&mut line, Control::Play { announcement: "x".into() })),
         "announcement.not_found"
     );
+}
+
+#[test]
+fn a_context_too_large_for_a_header_goes_by_reference_and_comes_back_whole() {
+    let mut line = Line::new();
+    line.talk();
+    let fields =
+        serde_json::json!({"merge_fields": {"story": "x".repeat(5000), "n": 7}, "intent": "billing"});
+    line.engine_says(EngineCommand::Context(serde_json::from_value(fields).unwrap()));
+    bridge(&mut line, "");
+    let (_, invite) = reach(&mut line, HUMAN);
+    let header = |name: &str| invite.header_named(name).map(|value| value.text().into_owned());
+    let reference = header("X-CallingEdge-Context-Ref").unwrap();
+    let uui = header("User-to-User").unwrap();
+    assert!(uui.ends_with("content=callingedge-context-ref") && uui.len() <= 1024, "{uui}");
+    assert_eq!(
+        header("X-CallingEdge-Intent").as_deref(),
+        Some("billing"),
+        "what fits goes by itself as well"
+    );
+
+    let take =
+        |line: &mut Line, reference: &str| line.command(Command::TakeContext { reference: reference.into() });
+    let answer = take(&mut line, &reference);
+    let Answer::Context(context) = answer else { panic!("{answer:?}") };
+    assert_eq!(context.merge_fields["story"].as_str().map(str::len), Some(5000));
+    assert_eq!(code(take(&mut line, &reference)), "context.not_found");
+
+    let mut again = Line::new();
+    again.talk();
+    let fields = serde_json::json!({"merge_fields": {"story": "x".repeat(5000)}});
+    again.engine_says(EngineCommand::Context(serde_json::from_value(fields).unwrap()));
+    bridge(&mut again, "");
+    let (_, invite) = reach(&mut again, HUMAN);
+    let uui = invite.header_named("User-to-User").unwrap().text().into_owned();
+    again.ring_number("+15550000", Some(SDP), vec![("User-to-User".into(), uui)]);
+    let view = again.shown.as_ref().unwrap().view.clone();
+    assert_eq!(view.context.merge_fields["story"].as_str().map(str::len), Some(5000), "by way of a PBX");
 }

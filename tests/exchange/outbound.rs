@@ -182,7 +182,7 @@ fn what_cannot_be_placed_says_why() {
 
     let code = |answer: Answer| match answer {
         Answer::Refused(error) => error.code(),
-        Answer::Placed(_) | Answer::Accepted | Answer::WrappedUp(_) => panic!("taken"),
+        Answer::Placed(_) | Answer::Accepted | Answer::Context(_) | Answer::WrappedUp(_) => panic!("taken"),
     };
     assert_eq!(code(full.place(CALL, None)), "limit.calls");
     assert_eq!(code(line.place(r#"{"to": "call me"}"#, None)), "field.invalid");

@@ -198,7 +198,7 @@ fn what_cannot_be_transferred_says_why_and_leaves_the_call_alone() {
     let dialog = line.talk();
     let code = |answer: Answer| match answer {
         Answer::Refused(error) => error.code(),
-        Answer::Placed(_) | Answer::Accepted | Answer::WrappedUp(_) => panic!("taken"),
+        Answer::Placed(_) | Answer::Accepted | Answer::Context(_) | Answer::WrappedUp(_) => panic!("taken"),
     };
 
     assert_eq!(code(order(&mut line, r#", "assist_after": true"#)), "transfer.unsupported");

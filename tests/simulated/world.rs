@@ -389,7 +389,7 @@ impl World {
                 self.placed.insert(to, record.view.call_id);
                 self.plan_orders(record.view.call_id);
             }
-            Answer::Accepted | Answer::WrappedUp(_) => {}
+            Answer::Accepted | Answer::Context(_) | Answer::WrappedUp(_) => {}
             Answer::Refused(error) => *self.report.refused_orders.entry(error.code()).or_default() += 1,
         }
     }

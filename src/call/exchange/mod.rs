@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 
 use crate::call::admission::{self, Census, Full, Refusal};
 use crate::call::clock::WallClock;
-use crate::call::command::{Answer, Command};
+use crate::call::command::{Answer, Command, CommandError};
 use crate::call::ids::{CallId, ProviderKey, RequestId, TenantId};
 use crate::call::inbound::Arrival;
 use crate::call::number;
@@ -30,6 +30,7 @@ use crate::call::one::{Call, Hands};
 use crate::call::output::Output;
 use crate::call::outputs::Outputs;
 use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
+use crate::call::reference::References;
 use crate::call::registration::Registration;
 use crate::call::settings::{Handling, Provider, Settings, UnknownSources};
 use crate::call::standby::Standby;
@@ -99,6 +100,7 @@ pub struct Exchange {
     keys: HashMap<(TenantId, String), KnownKey>,
     key_expiries: BTreeSet<(Instant, TenantId, String)>,
     draining: Option<Drain>,
+    references: References,
     standby: Standby,
     tally: Tally,
 }
@@ -152,6 +154,7 @@ impl Exchange {
             keys: HashMap::new(),
             key_expiries: BTreeSet::new(),
             draining: None,
+            references: References::default(),
             standby: Standby::default(),
             tally: Tally::default(),
             settings,
@@ -250,6 +253,10 @@ impl Exchange {
             Command::WrapUp { tenant, provider, wrap_up } => self.wrap_up(now, &tenant, &provider, wrap_up),
             Command::SwitchMode { tenant, call, switch } => self.switch_mode(now, &tenant, call, *switch),
             Command::Control { tenant, call, control } => self.control(now, &tenant, call, control),
+            Command::TakeContext { reference } => {
+                let context = self.references.take(now, &reference, None);
+                context.map(Answer::Context).ok_or(CommandError::ContextNotFound)
+            }
             Command::SendDtmf { tenant, call, digits } => self.send_dtmf(now, &tenant, call, &digits),
         };
         self.outputs.reply(id, answer.unwrap_or_else(Answer::Refused));
@@ -648,6 +655,7 @@ impl Exchange {
             chance: &mut self.chance,
             ways: &mut self.ways,
             forbidden: &mut self.tally.forbidden,
+            references: &mut self.references,
             standby: &mut self.standby,
         }
     }
