@@ -1,5 +1,5 @@
 //! The voice of a call, sans-IO: SDP (RFC 8866, RFC 3264), RTP and RTCP (RFC 3550, RFC 3551),
-//! telephone events (RFC 4733), G.711, and the play-out queue towards the caller.
+//! SRTP (RFC 3711, RFC 7714), telephone events (RFC 4733), G.711, and the play-out queue towards the caller.
 //!
 //! ```text
 //!   datagram -> Session::handle_rtp -> reorder window -> Session::next_frame -> engine
@@ -31,6 +31,7 @@ mod playout;
 mod resample;
 mod sdp;
 mod session;
+mod srtp;
 mod wav;
 
 pub use codec::Codec;
@@ -48,6 +49,9 @@ pub use sdp::{AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negoti
 pub use session::{
     Discard, DiscardCounts, DtmfDigit, DtmfRefused, PACKET_MAX, REPORT_MAX, Session, SessionConfig,
     SessionFact, Statistics, UpFrame,
+};
+pub use srtp::{
+    SRTCP_OVERHEAD, SRTP_OVERHEAD, SrtpError, SrtpKey, SrtpReceiver, SrtpSender, SrtpSuite, WrongKeyLength,
 };
 pub use wav::{Wav, WavEncoding, WavError};
 

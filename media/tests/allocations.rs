@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use media::hearing::{AnswerDetector, BargeInDetector, DtmfDetector, DtmfTone, SpeechDetector, ToneDetector};
 use media::{
     AudioFormat, Codec, ComfortNoise, Concealer, Digit, JitterBuffer, Loudness, Mixer, Negotiated,
-    NoiseMeter, NoiseSource, PACKET_MAX, REPORT_MAX, Resampler, SampleRate, SegmentId, Session,
-    SessionConfig, g722,
+    NoiseMeter, NoiseSource, PACKET_MAX, REPORT_MAX, Resampler, SRTCP_OVERHEAD, SampleRate, SegmentId,
+    Session, SessionConfig, SrtpKey, SrtpReceiver, SrtpSender, SrtpSuite, g722,
 };
 
 /// Counts what this thread allocates; the harness has others.
@@ -254,6 +254,33 @@ fn hearing_allocates_nothing() {
 
     assert_eq!(allocations, 0);
     assert_eq!(heard, FRAMES);
+}
+
+#[test]
+fn srtp_allocates_nothing() {
+    for suite in SrtpSuite::ALL {
+        let key = SrtpKey::from_random(suite, &[7; SrtpKey::LONGEST]);
+        let (mut sender, mut receiver) = (SrtpSender::new(&key), SrtpReceiver::new(&key));
+        let mut buffer = [0; PACKET_MAX + SRTCP_OVERHEAD];
+        let mut opened = 0;
+
+        let allocations = allocations_of(|| {
+            for index in 0..FRAMES {
+                let plain = packet(index);
+                buffer[..plain.len()].copy_from_slice(&plain);
+                let length = sender.protect_rtp(&mut buffer, plain.len()).expect("there is room");
+                let mut forged = buffer;
+                forged[20] ^= 1;
+                opened += u32::from(receiver.unprotect_rtp(&mut forged[..length]).is_ok());
+                opened += u32::from(receiver.unprotect_rtp(&mut buffer[..length]).is_ok());
+                buffer[..8].copy_from_slice(&[0x80, 201, 0, 1, 1, 2, 3, 4]);
+                let length = sender.protect_rtcp(&mut buffer, 8).expect("there is room");
+                opened += u32::from(receiver.unprotect_rtcp(&mut buffer[..length]).is_ok());
+            }
+        });
+
+        assert_eq!((allocations, opened), (0, 2 * FRAMES), "{suite:?}");
+    }
 }
 
 /// A leg with an engine that says one frame a beat.

@@ -25,4 +25,6 @@ mod session_down;
 #[cfg(test)]
 mod session_up;
 #[cfg(test)]
+mod srtp;
+#[cfg(test)]
 mod support;
