@@ -17,6 +17,7 @@ mod registering;
 mod running;
 mod standby;
 mod stopping;
+mod switching;
 mod targets;
 mod transfers;
 mod workflows;

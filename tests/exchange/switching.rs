@@ -1,0 +1,219 @@
+//! Every mode, every other mode, every trigger: who owns the conversation then, who hears whom, and what is told.
+
+use std::time::Duration;
+
+use callingedge::call::{
+    Answer, Asker, Command, DtmfMethod, EngineCommand, EngineFailure, EventKind, FIRST_LEG, LegId, Mode,
+    ModeChange, SwitchMode, VoiceFact, VoiceOrder, VoiceRoute,
+};
+use sip::endpoint::Event;
+use sip::{Body, DialogId};
+
+use crate::line::{Line, SDP};
+
+const DESK: &str = "+15550010";
+const MODES: [Mode; 4] = [Mode::AiOnly, Mode::AiFirst, Mode::Assist, Mode::Routing];
+
+/// A call in some mode.
+struct Talk {
+    line: Line,
+    caller: DialogId,
+    human: Option<DialogId>,
+    legs: u8,
+}
+
+impl Talk {
+    fn new(mode: Mode) -> Self {
+        let mut line = Line::new();
+        let caller = line.ring_number(DESK, Some(SDP), Vec::new());
+        line.open_port();
+        line.fact(VoiceFact::EngineConnected);
+        line.engine_says(EngineCommand::Accept);
+        line.far.acknowledge(line.now, caller, None);
+        line.settle();
+        let mut talk = Self { line, caller, human: None, legs: 0 };
+        if mode != Mode::AiFirst {
+            assert!(matches!(talk.order(mode), Answer::Accepted));
+            talk.somebody_comes();
+        }
+        assert_eq!(talk.mode(), mode);
+        talk
+    }
+
+    fn order(&mut self, mode: Mode) -> Answer {
+        let switch = Box::new(SwitchMode { mode, to: None, reason: Some("wanted".into()) });
+        let call = self.line.call();
+        self.line.command(Command::SwitchMode { tenant: "acme".into(), call, switch })
+    }
+
+    fn mode(&self) -> Mode {
+        self.line.shown.as_ref().unwrap().view.mode
+    }
+
+    fn changes(&self) -> Vec<ModeChange> {
+        let told = self.line.events.iter().filter(|event| event.kind == EventKind::Transferred);
+        told.filter_map(|event| event.edge.mode.clone()).collect()
+    }
+
+    /// Who is called, if anybody is, answers; an engine that is dialled takes the call.
+    fn somebody_comes(&mut self) {
+        let opens = |line: &Line, leg| {
+            line.orders
+                .iter()
+                .any(|order| matches!(order, VoiceOrder::Open { leg: opened, .. } if *opened == LegId(leg)))
+        };
+        let leg = self.legs + 1;
+        if !opens(&self.line, leg) {
+            return;
+        }
+        self.legs = leg;
+        self.line.heard.clear();
+        self.line.fact(VoiceFact::Opened { leg: LegId(leg), port: 20_000 + 2 * u16::from(leg) });
+        let human = self.line.heard.iter().find_map(|event| match event {
+            Event::Invited { dialog, .. } => Some(*dialog),
+            _other => None,
+        });
+        let human = human.expect("somebody was called");
+        self.line.far.accept(self.line.now, human, Vec::new(), Some(Body::sdp(SDP)));
+        self.line.settle();
+        self.human = Some(human);
+    }
+
+    fn route(&self) -> VoiceRoute {
+        let route = self.line.orders.iter().rev().find_map(|order| match order {
+            VoiceOrder::Route(route) => Some(route.clone()),
+            _other => None,
+        });
+        route.unwrap_or_default()
+    }
+
+    /// Who hears whom is what the mode says.
+    fn check_route(&self) {
+        let human = LegId(self.legs);
+        let both = vec![(FIRST_LEG, human), (human, FIRST_LEG)];
+        let expected = match self.mode() {
+            Mode::AiOnly | Mode::AiFirst => VoiceRoute::default(),
+            Mode::Assist => VoiceRoute {
+                // It whispers to the human alone.
+                engine_to: Some(human),
+                engine_hears: vec![FIRST_LEG, human],
+                hears: both,
+                muted: Vec::new(),
+            },
+            Mode::Routing => {
+                VoiceRoute { engine_to: None, engine_hears: Vec::new(), hears: both, muted: Vec::new() }
+            }
+        };
+        assert_eq!(self.route(), expected, "{:?}", self.mode());
+    }
+
+    /// The caller hangs up; nothing is left, and one event is the last.
+    fn end(mut self) {
+        self.line.far.hang_up(self.line.now, self.caller, Vec::new());
+        self.line.settle();
+        self.line.close_voice();
+        self.line.pass(Duration::from_secs(120));
+        let tally = self.line.exchange.tally();
+        assert_eq!((tally.calls, tally.dialogs), (0, 0));
+        assert_eq!(
+            self.line.events.iter().filter(|event| event.is_last()).count(),
+            1,
+            "{:?}",
+            self.line.kinds()
+        );
+        let sequence: Vec<u32> = self.line.events.iter().map(|event| event.edge.seq).collect();
+        assert_eq!(sequence, (1..=sequence.len() as u32).collect::<Vec<_>>());
+    }
+}
+
+fn is_human(mode: Mode) -> bool {
+    match mode {
+        Mode::Assist | Mode::Routing => true,
+        Mode::AiOnly | Mode::AiFirst => false,
+    }
+}
+
+/// One switch and what is told of it; with `to` as before nothing is.
+fn check(mut talk: Talk, from: Mode, to: Mode, by: Asker, reason: &str, before: usize) {
+    talk.somebody_comes();
+    let changes = talk.changes();
+    if from == to {
+        assert_eq!(changes.len(), before, "{from:?} by {by:?}: nothing changed");
+    } else {
+        let told = ModeChange { from, to, reason: reason.to_owned(), by };
+        assert_eq!(changes[before..], [told], "{from:?} by {by:?}");
+    }
+    assert_eq!(talk.mode(), to);
+    talk.check_route();
+    talk.end();
+}
+
+#[test]
+fn the_api_switches_from_every_mode_to_every_other() {
+    for (from, to) in MODES.into_iter().flat_map(|from| MODES.map(|to| (from, to))) {
+        let mut talk = Talk::new(from);
+        let before = talk.changes().len();
+        match talk.order(to) {
+            Answer::Accepted => assert_ne!(from, to),
+            Answer::Refused(error) => assert_eq!((error.code(), from), ("mode.unchanged", to)),
+            other => panic!("{other:?}"),
+        }
+        check(talk, from, to, Asker::Api, "wanted", before);
+    }
+}
+
+#[test]
+fn the_engine_switches_wherever_it_hears_of_the_call() {
+    for (from, to) in MODES.into_iter().flat_map(|from| MODES.map(|to| (from, to))) {
+        let mut talk = Talk::new(from);
+        let before = talk.changes().len();
+        talk.line.engine_says(EngineCommand::Mode {
+            id: Some("m".into()),
+            mode: to,
+            to: None,
+            reason: Some("heard".into()),
+        });
+        // A routed call has none: what an engine says that was let go counts for nothing.
+        let to = if from == Mode::Routing { from } else { to };
+        check(talk, from, to, Asker::Engine, "heard", before);
+    }
+}
+
+#[test]
+fn the_caller_s_key_calls_a_human_who_is_not_there_yet() {
+    for from in MODES {
+        let mut talk = Talk::new(from);
+        let before = talk.changes().len();
+        let digit = media::Digit::try_from('0').unwrap();
+        talk.line.fact(VoiceFact::Dtmf {
+            leg: FIRST_LEG,
+            digit,
+            duration: Duration::from_millis(100),
+            method: DtmfMethod::Rfc4733,
+        });
+        let to = if is_human(from) { from } else { Mode::Routing };
+        check(talk, from, to, Asker::Dtmf, "key_pressed", before);
+    }
+}
+
+#[test]
+fn the_loss_of_the_engine_calls_a_human_and_never_touches_one() {
+    for from in MODES {
+        let mut talk = Talk::new(from);
+        let before = talk.changes().len();
+        talk.line.fact(VoiceFact::EngineGone(EngineFailure::Stalled));
+        let to = if is_human(from) { from } else { Mode::Routing };
+        check(talk, from, to, Asker::Rule, "engine_lost", before);
+    }
+}
+
+#[test]
+fn the_human_s_end_gives_the_caller_back_to_the_engine() {
+    for from in [Mode::Assist, Mode::Routing] {
+        let mut talk = Talk::new(from);
+        let before = talk.changes().len();
+        talk.line.far.hang_up(talk.line.now, talk.human.unwrap(), Vec::new());
+        talk.line.settle();
+        check(talk, from, Mode::AiFirst, Asker::Rule, "human_hung_up", before);
+    }
+}
