@@ -200,6 +200,29 @@ def test_an_assisted_human_hears_the_engine_whisper_and_the_caller_does_not(desk
     hang_up(caller, receiver, call)
 
 
+def test_an_assistant_that_stalls_for_a_minute_never_touches_the_call(desk, receiver):
+    def stalls(call):
+        call.wait_for("type", "start")
+        call.say(type="accept")
+        time.sleep(75)
+
+    edge, board, caller, call, bot = desk({DESK: {"says": HUMAN}}, talk=stalls)
+    hand_over(edge, call, style="bridge", assist_after=True)
+    until(lambda: len(caller.frames_of(HUMAN)) > 10, what="the human's voice")
+    human = board.called(DESK)[0]
+    time.sleep(60)
+
+    heard, said = caller.frames_of(HUMAN), human.frames_of(CALLER)
+    assert_in_order(heard, 2990)
+    assert_in_order(said, 2990)
+    shown = edge.call(call)
+    assert (shown["status"], shown["mode"]) == ("answered", "assist")
+    gone = edge.ask("GET", f"/api/calls/{call}/timeline").body.decode()
+    assert "engine gone" in gone, gone
+    assert hang_up(caller, receiver, call)["edge"]["end_reason"] == "remote_hung_up"
+    assert receiver.kinds(call) == ["inbound_ringing", "answered", "transferred", "ended"]
+
+
 def test_a_call_goes_from_mode_to_mode_by_rest(desk, receiver):
     edge, board, caller, call, bot = desk({DESK: {"says": HUMAN}})
 

@@ -24,7 +24,8 @@ class Engine:
             finally:
                 call.over.set()
 
-        self.server = serve(handle, "127.0.0.1", 0, subprotocols=[subprotocol] if subprotocol else None, compression=None)
+        self.server = serve(handle, "127.0.0.1", 0, subprotocols=[subprotocol] if subprotocol else None, compression=None,
+                            ping_interval=None)
         self.port = self.server.socket.getsockname()[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
