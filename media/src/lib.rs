@@ -28,6 +28,7 @@ mod loudness;
 mod mixer;
 mod noise;
 mod playout;
+pub mod quality;
 mod resample;
 mod sdp;
 mod session;

@@ -34,7 +34,8 @@ use super::standby::Standby;
 use super::telling::{self, Story};
 use super::transfer::Transfer;
 use super::verdict;
-use super::voice::{Route, VoiceFact, VoiceOrder, VoiceSummary};
+use super::view::Quality;
+use super::voice::{LegSummary, Route, VoiceFact, VoiceOrder, VoiceSummary};
 use super::ways::Ways;
 
 /// How long the dialog and the worker may take to let go of an ended call before it is forgotten anyway.
@@ -435,9 +436,11 @@ impl Call {
         self.story.change(hands.outputs, |view| {
             view.latency.edge_p99_ms = summary.edge_p99_ms;
             for told in &summary.legs {
-                view.quality.jitter_ms = told.jitter_ms;
-                view.quality.loss_pct = told.loss_pct;
-                view.quality.rtt_ms = told.rtt_ms;
+                // The caller's audio is the call's.
+                if told.leg == FIRST_LEG.0 {
+                    let LegSummary { jitter_ms, loss_pct, rtt_ms, mos, .. } = *told;
+                    view.quality = Quality { mos, jitter_ms, loss_pct, rtt_ms };
+                }
                 if let Some(leg) = view.legs.iter_mut().find(|leg| leg.leg == told.leg) {
                     leg.frames_up = told.frames_up;
                     leg.frames_down = told.frames_down;

@@ -117,7 +117,7 @@ pub struct SipPart {
 /// How the audio was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Quality {
-    /// Mean opinion score, where it can be estimated.
+    /// Mean opinion score of what we received, 1 to 4.5, estimated from loss, jitter and delay (ITU-T G.107).
     pub mos: Option<f32>,
     /// Inter-arrival jitter of what we received, milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: Option<f32>,

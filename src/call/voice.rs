@@ -239,4 +239,6 @@ pub struct LegSummary {
     pub loss_pct: Option<f32>,
     /// Round trip by RTCP, milliseconds.
     pub rtt_ms: Option<f32>,
+    /// Mean opinion score of what was received, 1 to 4.5.
+    pub mos: Option<f32>,
 }

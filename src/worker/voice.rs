@@ -884,8 +884,17 @@ impl Leg {
             jitter_ms: heard.then_some(statistics.jitter_ms),
             loss_pct: heard.then_some(statistics.loss_pct),
             rtt_ms: statistics.rtt_ms,
+            mos: heard.then(|| score(&statistics)),
         }
     }
+}
+
+/// How what came from the far end sounds; packets that are lost are silence to who hears it.
+fn score(statistics: &media::Statistics) -> f32 {
+    // Half the way there and back, a packet, and what a listener waits because of the jitter.
+    let delay_ms = statistics.rtt_ms.unwrap_or(0.0) / 2.0 + 20.0 + 2.0 * statistics.jitter_ms;
+    let rating = media::quality::rating(media::quality::Codec::G711, statistics.loss_pct, 1.0, delay_ms);
+    media::quality::mos(rating)
 }
 
 impl LegMedia {

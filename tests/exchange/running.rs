@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    EndReason, EngineCommand, EngineEvent, EngineFailure, EventKind, FIRST_LEG, Status, VoiceFact, VoiceOrder,
+    EndReason, EngineCommand, EngineEvent, EngineFailure, EventKind, FIRST_LEG, LegSummary, Status,
+    VoiceFact, VoiceOrder, VoiceSummary,
 };
 use sip::endpoint::Event;
 
@@ -226,4 +227,27 @@ fn keys_that_come_as_info_are_pressed_and_other_info_is_refused() {
         });
         assert_eq!(ordered, pressed, "{content_type}");
     }
+}
+
+#[test]
+fn the_quality_of_a_call_is_that_of_its_caller_s_audio() {
+    let mut line = Line::new();
+    line.talk();
+    let leg = |leg, mos, loss_pct| LegSummary {
+        leg,
+        mos: Some(mos),
+        loss_pct: Some(loss_pct),
+        ..LegSummary::default()
+    };
+    let legs = vec![leg(0, 4.2, 0.5), leg(1, 2.1, 9.0)];
+    line.fact(VoiceFact::Closed(VoiceSummary { legs, ..VoiceSummary::default() }));
+
+    let view = &line.shown.as_ref().unwrap().view;
+    assert_eq!((view.quality.mos, view.quality.loss_pct), (Some(4.2), Some(0.5)));
+    assert_eq!(
+        line.last().edge.end_reason,
+        Some(EndReason::EdgeFailed),
+        "a worker that lets go by itself ends the call"
+    );
+    assert!(line.has_heard(|event| matches!(event, Event::HungUp { .. })));
 }

@@ -102,6 +102,8 @@ def test_a_joined_caller_and_human_hear_every_frame_of_each_other(desk, receiver
     assert human.ended.wait(5)
     assert receiver.kinds(call) == ["inbound_ringing", "answered", "transferred", "ended"]
     assert receiver.events(call)[2]["edge"]["mode"] == {"from": "ai_first", "to": "routing", "reason": "asked", "by": "api"}
+    quality = until(lambda: (known := edge.call(call)["quality"])["mos"] and known, what="the quality")
+    assert quality["loss_pct"] == 0 and 4.3 < quality["mos"] <= 4.5, quality
 
 
 def test_the_engine_takes_the_caller_back_when_the_human_hangs_up(desk, receiver):
