@@ -118,13 +118,14 @@ impl Daemon {
         let http = listener.local_addr().map_err(http_failed)?;
 
         let now = Instant::now();
-        let exchange = Exchange::new(
+        let mut exchange = Exchange::new(
             now,
             SystemTime::now(),
             u64::from_le_bytes(crypto::random()),
             located.clone(),
             sip_config(&config, &located, &sip_addresses),
         );
+        exchange.draw_keys_from(crypto::random());
         let (commands, orders) = Commands::queue();
         let table = Arc::new(CallTable::with_capacity(config.settings.max_calls));
         let (phases, phase) = watch::channel(Phase::Serving);

@@ -46,7 +46,10 @@ pub use loudness::Loudness;
 pub use mixer::Mixer;
 pub use playout::{Cleared, MarkResult, Played, Playout, PlayoutFact, PushError, SegmentId, TooManyMarks};
 pub use resample::Resampler;
-pub use sdp::{AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negotiator, SdpError, Transport};
+pub use sdp::{
+    AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negotiator, SdpError, SrtpKeys, SrtpPolicy,
+    Transport,
+};
 pub use session::{
     Discard, DiscardCounts, DtmfDigit, DtmfRefused, PACKET_MAX, REPORT_MAX, Session, SessionConfig,
     SessionFact, Statistics, UpFrame,

@@ -126,6 +126,7 @@ impl Call {
             return hands.endpoint.refuse(hands.now, dialog, status, vec![("Reason".into(), reason)]);
         };
         let mut negotiator = before.anew(rand::Rng::random::<u64>(hands.chance) >> 1);
+        self.leg.protect(hands, &mut negotiator);
         let offer = super::inbound::description(request);
         let (negotiated, description) = if offer.is_empty() {
             (None, negotiator.offer(media::Direction::SendRecv))

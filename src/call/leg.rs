@@ -118,7 +118,25 @@ impl Leg {
             telephone_event: true,
             ptime_ms: 20,
         };
-        media::Negotiator::new(local, rand::Rng::random::<u64>(hands.chance) >> 1)
+        let mut negotiator = media::Negotiator::new(local, rand::Rng::random::<u64>(hands.chance) >> 1);
+        self.protect(hands, &mut negotiator);
+        negotiator
+    }
+
+    /// Keys for a new session of this leg, where its trunk wants any.
+    pub(super) fn protect(&self, hands: &mut Hands<'_>, negotiator: &mut media::Negotiator) {
+        let policy = self.provider.trunk.srtp;
+        match policy {
+            media::SrtpPolicy::Off => {}
+            media::SrtpPolicy::Prefer | media::SrtpPolicy::Require => {
+                let mut random = [0; media::SrtpKey::LONGEST];
+                let keys = media::SrtpSuite::ALL.map(|suite| {
+                    rand::RngCore::fill_bytes(hands.secrets, &mut random);
+                    media::SrtpKey::from_random(suite, &random)
+                });
+                negotiator.protect(policy, keys.to_vec());
+            }
+        }
     }
 
     /// INVITE to the next target.

@@ -49,6 +49,8 @@ pub(super) struct Hands<'a> {
     pub(super) settings: &'a Settings,
     /// For what must not be guessed or must differ: session ids.
     pub(super) chance: &'a mut rand::rngs::StdRng,
+    /// Chance that nobody can guess, for keys alone.
+    pub(super) secrets: &'a mut rand::rngs::StdRng,
     /// The targets of every trunk, and how they are.
     pub(super) ways: &'a mut BTreeMap<ProviderKey, Ways>,
     /// Counts what was not dialled because the trunk may not.

@@ -153,6 +153,8 @@ pub struct Trunk {
     pub from: Option<String>,
     /// In order of preference.
     pub codecs: Vec<media::Codec>,
+    /// Whether its audio is encrypted.
+    pub srtp: media::SrtpPolicy,
     /// Where it may dial.
     pub destinations: Destinations,
     /// Calls at once.
@@ -190,6 +192,7 @@ impl Trunk {
             credentials: None,
             from: None,
             codecs: media::Codec::ALL.to_vec(),
+            srtp: media::SrtpPolicy::Off,
             destinations: Destinations::default(),
             max_calls: None,
             calls_per_second: None,

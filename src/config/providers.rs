@@ -31,6 +31,13 @@ const SESSION_TIMERS: [(&str, sip::SessionTimerMode); 3] = [
     ("ask", sip::SessionTimerMode::Ask),
 ];
 
+/// Whether audio is encrypted.
+const SRTP: [(&str, media::SrtpPolicy); 3] = [
+    ("off", media::SrtpPolicy::Off),
+    ("prefer", media::SrtpPolicy::Prefer),
+    ("require", media::SrtpPolicy::Require),
+];
+
 /// Whether provisional responses are acknowledged.
 const RELIABLE: [(&str, sip::ReliableProvisionals); 3] = [
     ("off", sip::ReliableProvisionals::Off),
@@ -149,6 +156,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         credentials,
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
         codecs: codecs(section),
+        srtp: section.choice("srtp", &SRTP).unwrap_or(usual.srtp),
         destinations: destinations(section),
         max_calls: section.number("max_calls", 1..=100_000).map(|calls| calls as usize),
         calls_per_second: section.number("calls_per_second", 1..=10_000),

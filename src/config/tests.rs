@@ -81,6 +81,21 @@ fn defaults_are_those_of_the_documentation() {
 }
 
 #[test]
+fn a_trunk_says_whether_its_audio_is_encrypted() {
+    let srtp = |lines: &str| {
+        let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings());
+        config.map(|config| config.settings.providers[&ProviderKey::from("trunk")].trunk.srtp)
+    };
+
+    assert_eq!(srtp("").unwrap(), media::SrtpPolicy::Off);
+    assert_eq!(srtp("srtp = \"off\"\n").unwrap(), media::SrtpPolicy::Off);
+    assert_eq!(srtp("srtp = \"prefer\"\n").unwrap(), media::SrtpPolicy::Prefer);
+    assert_eq!(srtp("srtp = \"require\"\n").unwrap(), media::SrtpPolicy::Require);
+    assert!(srtp("srtp = true\n").is_err());
+    assert!(srtp("srtp = \"sometimes\"\n").is_err());
+}
+
+#[test]
 fn a_trunk_says_which_sip_extensions_its_calls_use() {
     let policy = |lines: &str| {
         let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings()).unwrap();

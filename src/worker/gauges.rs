@@ -22,7 +22,7 @@ type Read = fn(&Tally) -> u64;
 
 /// One worker's handles to the recorder that was installed when it began.
 pub(super) struct Gauges {
-    counters: [(Counter, Read); 14],
+    counters: [(Counter, Read); 15],
     calls: Gauge,
     engines: Gauge,
     rtp_sockets: Gauge,
@@ -45,6 +45,7 @@ impl Gauges {
                 }),
                 (counter("callingedge_voice_rtp_packets_sent_total"), |tally| tally.packets_to_leg),
                 (counter("callingedge_voice_datagrams_discarded_total"), |tally| tally.datagrams_discarded),
+                (counter("callingedge_voice_datagrams_forged_total"), |tally| tally.datagrams_forged),
                 (counter("callingedge_voice_send_errors_total"), |tally| tally.send_errors),
                 (counter("callingedge_voice_engine_mistakes_total"), |tally| tally.engine_mistakes),
                 (counter("callingedge_voice_playout_full_total"), |tally| tally.playout_full),

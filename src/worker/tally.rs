@@ -12,6 +12,8 @@ pub struct Tally {
     pub packets_to_leg: u64,
     /// Datagrams from legs that were not used.
     pub datagrams_discarded: u64,
+    /// Those of them that were no SRTP of the peer.
+    pub datagrams_forged: u64,
     /// Datagrams that the system did not take.
     pub send_errors: u64,
     /// Messages of engines that could not be understood.
@@ -32,4 +34,12 @@ pub struct Tally {
     pub missed_beats: u64,
     /// Calls ended by a fault of our own.
     pub panics: u64,
+}
+
+impl Tally {
+    /// A datagram from a leg was not used.
+    pub fn count_discarded(&mut self, why: media::Discard) {
+        self.datagrams_discarded += 1;
+        self.datagrams_forged += u64::from(why == media::Discard::Forged);
+    }
 }

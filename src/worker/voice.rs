@@ -314,8 +314,8 @@ impl Voice {
         turn: &mut Turn<'_>,
     ) {
         let Some(media) = self.media(leg) else { return };
-        if media.session.handle_rtp(now, from, packet).is_err() {
-            turn.tally.datagrams_discarded += 1;
+        if let Err(discard) = media.session.handle_rtp(now, from, packet) {
+            turn.tally.count_discarded(discard);
         }
         self.pump(now, leg, congested, turn);
     }
@@ -330,8 +330,8 @@ impl Voice {
         turn: &mut Turn<'_>,
     ) {
         let Some(media) = self.media(leg) else { return };
-        if media.session.handle_rtcp(now, from, packet).is_err() {
-            turn.tally.datagrams_discarded += 1;
+        if let Err(discard) = media.session.handle_rtcp(now, from, packet) {
+            turn.tally.count_discarded(discard);
         }
         self.pump(now, leg, false, turn);
     }

@@ -240,6 +240,15 @@ impl Line {
         found.expect("the telephone was called")
     }
 
+    /// The description in the INVITE that came to the telephone last.
+    pub(crate) fn offered(&self) -> Option<String> {
+        let mut invites = self.heard.iter().rev().filter_map(|event| match event {
+            Event::Invited { request, .. } => request.session_description().ok().flatten(),
+            _ => None,
+        });
+        invites.next().map(|offer| String::from_utf8_lossy(&offer).into_owned())
+    }
+
     pub(crate) fn told(&self) -> Vec<&EngineEvent> {
         let told = self.orders.iter().filter_map(|order| match order {
             VoiceOrder::Tell(event) => Some(event),
@@ -338,6 +347,7 @@ pub(crate) fn settings() -> Settings {
             credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
+            srtp: media::SrtpPolicy::Off,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
             calls_per_second: None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Command, CommandError, Destinations, EngineCommand, EngineEvent, EventKind, Place, Provider,
-    Settings, Tenant,
+    Answer, Command, CommandError, Destinations, EndReason, EngineCommand, EngineEvent, EventKind, Place,
+    Provider, Settings, Tenant, VoiceFact, VoiceOrder,
 };
 use sip::StatusCode;
 
@@ -101,6 +101,73 @@ fn denying(prefix: &str) -> Settings {
             home: Vec::new(),
         };
     })
+}
+
+/// RFC 4568 §5.1.1: what a trunk wants encrypted is refused in clear, before anybody is bothered.
+#[test]
+fn a_trunk_that_requires_srtp_refuses_a_call_in_clear_with_a_warning() {
+    let mut line = Line::with(changed(|provider| provider.trunk.srtp = media::SrtpPolicy::Require));
+    line.ring_edge(Some(SDP));
+
+    line.open_port();
+
+    let (status, response) = line.refusal();
+    assert_eq!(status, StatusCode::NOT_ACCEPTABLE_HERE);
+    let warning = response.header_named("Warning").unwrap().text().into_owned();
+    assert!(warning.starts_with("302 ") && warning.contains("SRTP is required"), "{warning}");
+    assert!(line.dialled.is_empty());
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::MediaIncompatible));
+}
+
+#[test]
+fn a_call_with_keys_is_encrypted_where_the_trunk_allows_it() {
+    let secure = format!(
+        "{}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\r\n",
+        SDP.replace("RTP/AVP", "RTP/SAVP")
+    );
+    for policy in [media::SrtpPolicy::Prefer, media::SrtpPolicy::Require] {
+        let mut line = Line::with(changed(|provider| provider.trunk.srtp = policy));
+        line.ring_edge(Some(&secure));
+        line.open_port();
+        line.fact(VoiceFact::EngineConnected);
+        line.engine_says(EngineCommand::Accept);
+
+        let keys = line.orders.iter().find_map(|order| match order {
+            VoiceOrder::Negotiated { media, .. } => media.srtp,
+            _ => None,
+        });
+        let keys = keys.expect("the voice is told to encrypt");
+        assert_eq!(keys.ours.suite(), media::SrtpSuite::AesCm128HmacSha1_80);
+        assert_ne!(keys.ours, keys.theirs);
+    }
+    let mut off = Line::new();
+    off.ring_edge(Some(&secure));
+    off.open_port();
+    assert_eq!(off.refusal().0, StatusCode::NOT_ACCEPTABLE_HERE);
+}
+
+#[test]
+fn a_placed_call_offers_keys_as_its_trunk_says_and_no_two_calls_the_same() {
+    for (policy, transport, suites) in [
+        (media::SrtpPolicy::Off, "RTP/AVP", 0),
+        (media::SrtpPolicy::Prefer, "RTP/AVP", 4),
+        (media::SrtpPolicy::Require, "RTP/SAVP", 4),
+    ] {
+        let mut line = Line::with(changed(|provider| provider.trunk.srtp = policy));
+        let mut offers = Vec::new();
+        for _ in 0..2 {
+            line.place(r#"{"to": "+15550123"}"#, None);
+            line.open_port();
+            let offer = line.offered().expect("an INVITE with an offer");
+            assert!(offer.contains(&format!(" {transport} ")), "{offer}");
+            assert_eq!(offer.matches("a=crypto:").count(), suites, "{offer}");
+            offers.push(offer);
+        }
+        let keys: Vec<&str> = offers.iter().flat_map(|offer| offer.split("inline:").skip(1)).collect();
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "a key is used twice");
+        }
+    }
 }
 
 pub(crate) fn changed(change: impl FnOnce(&mut Provider)) -> Settings {

@@ -876,6 +876,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
+            srtp: media::SrtpPolicy::Off,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
             calls_per_second: None,

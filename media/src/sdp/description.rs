@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Attribute, Connection, Media, ParserError, Session};
 
+use super::crypto::Crypto;
 use super::{AddressFault, Direction, SdpError, Transport};
 use crate::Codec;
 
@@ -30,6 +31,10 @@ pub(super) struct Stream {
     pub(super) codecs: Vec<(Codec, u8)>,
     pub(super) telephone_event: Option<u8>,
     pub(super) ptime_ms: u16,
+    /// Whether the transport is SRTP.
+    pub(super) is_secure: bool,
+    /// Usable keys, in the peer's order; some peers write them beside plain RTP.
+    pub(super) crypto: Vec<Crypto>,
 }
 
 /// Parses a description as a whole.
@@ -62,7 +67,7 @@ pub(super) fn is_audio(media: &Media) -> bool {
 
 /// Reads one audio line that is switched on.
 pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<Stream, SdpError> {
-    check_transport(&media.proto)?;
+    let is_secure = is_secure(&media.proto)?;
     let connection = media.connections.first().or(session.connection.as_ref());
     // RFC 5118 §4.9: an IPv4 address may be written as an IPv6 one.
     let address = address(connection).map_err(SdpError::Address)?.to_canonical();
@@ -86,6 +91,8 @@ pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<
         codecs: formats.codecs,
         telephone_event: formats.telephone_event,
         ptime_ms: ptime.filter(|ptime| *ptime > 0).unwrap_or(20),
+        is_secure,
+        crypto: Crypto::read(&media.attributes),
     })
 }
 
@@ -174,12 +181,12 @@ fn has_digits(parameters: Option<&str>) -> bool {
     })
 }
 
-fn check_transport(proto: &str) -> Result<(), SdpError> {
+fn is_secure(proto: &str) -> Result<bool, SdpError> {
     let is = |name: &str| proto.eq_ignore_ascii_case(name);
     if is("RTP/AVP") || is("RTP/AVPF") {
-        Ok(())
+        Ok(false)
     } else if is("RTP/SAVP") || is("RTP/SAVPF") {
-        Err(SdpError::Transport(Transport::Srtp))
+        Ok(true)
     } else if is("UDP/TLS/RTP/SAVP") || is("UDP/TLS/RTP/SAVPF") {
         Err(SdpError::Transport(Transport::DtlsSrtp))
     } else {

@@ -27,8 +27,14 @@ pub enum SdpError {
     /// No codec in common.
     #[error("none of the offered audio formats is supported")]
     NoCommonCodec,
-    /// Audio only by a transport that we do not speak, such as SRTP.
-    #[error("{0} is not supported, only RTP/AVP")]
+    /// No stream is encrypted, and this leg wants no other.
+    #[error("SRTP is required")]
+    SrtpRequired,
+    /// SRTP without a key that we could use, or in an answer with another one than offered.
+    #[error("no a=crypto line can be used")]
+    NoCommonCrypto,
+    /// Audio only by a transport that we do not speak, or SRTP where it is off.
+    #[error("{0} is not supported on this trunk")]
     Transport(Transport),
     /// The peer's address is a host name, a multicast group or nothing at all.
     #[error("the media address is {0}")]
@@ -82,7 +88,7 @@ impl SdpError {
         match self {
             Self::NoAudio => 304,
             Self::NoCommonCodec => 305,
-            Self::Transport(_) => 302,
+            Self::Transport(_) | Self::SrtpRequired | Self::NoCommonCrypto => 302,
             Self::Address(AddressFault::Multicast) => 330,
             Self::Address(AddressFault::NotAnIpAddress) => 300,
             Self::Address(AddressFault::OtherFamily) => 301,

@@ -1,9 +1,10 @@
 //! Session descriptions of one leg: RFC 8866, offered and answered by RFC 3264.
 //!
 //! One audio stream a leg. What the peer offers beside it (video, a second audio line, fax) is answered with
-//! port 0 in its place. Left out: bundling, rtcp-mux, ICE, preconditions and capability negotiation, all of which a
+//! port 0 in its place. Keys of SRTP are exchanged in `a=crypto` (RFC 4568). Left out: bundling, rtcp-mux, ICE, preconditions and capability negotiation, all of which a
 //! peer must be able to live without.
 
+mod crypto;
 mod description;
 mod direction;
 mod error;
@@ -11,6 +12,7 @@ mod negotiator;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use crypto::{SrtpKeys, SrtpPolicy};
 pub use direction::Direction;
 pub use error::{AddressFault, SdpError, Transport};
 pub use negotiator::Negotiator;
@@ -54,6 +56,8 @@ pub struct Negotiated {
     pub direction: Direction,
     /// The packet time the peer asks for. We send 20 ms whatever it says.
     pub ptime_ms: u16,
+    /// What RTP and RTCP are encrypted with, where they are.
+    pub srtp: Option<SrtpKeys>,
 }
 
 /// Another codec that may come in.
@@ -80,6 +84,7 @@ impl Negotiated {
             telephone_event_in: None,
             direction: Direction::SendRecv,
             ptime_ms: 20,
+            srtp: None,
         }
     }
 }

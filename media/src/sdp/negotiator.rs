@@ -16,9 +16,10 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use sdp_types::{Media, Session};
 
+use super::crypto::Crypto;
 use super::description::{self, Stream};
-use super::{Alternate, Direction, LocalMedia, Negotiated, SdpError};
-use crate::Codec;
+use super::{Alternate, Direction, LocalMedia, Negotiated, SdpError, SrtpKeys, SrtpPolicy, Transport};
+use crate::{Codec, SrtpKey, SrtpSuite};
 
 /// The number of telephone events in our offers, unless the peer has given them another one before
 /// (RFC 3264 §8.3.2: a number keeps its meaning).
@@ -42,6 +43,13 @@ pub struct Negotiator {
     /// Agreed last: offered first the next time.
     codec: Option<Codec>,
     event_number: u8,
+    srtp: SrtpPolicy,
+    /// Ours, one a suite; the suite that is agreed on uses its own.
+    keys: Vec<SrtpKey>,
+    /// Whether what was agreed last is encrypted; nothing before there is anything.
+    is_secure: Option<bool>,
+    /// The keys in our last description.
+    crypto: Vec<Crypto>,
 }
 
 /// Where the exchange stands; the head draws it.
@@ -66,6 +74,7 @@ struct Ours<'a> {
     codecs: &'a [(Codec, u8)],
     telephone_event: Option<u8>,
     direction: Direction,
+    crypto: Vec<Crypto>,
 }
 
 impl Negotiator {
@@ -82,6 +91,20 @@ impl Negotiator {
             lines: vec![Line::Audio { proto: String::from("RTP/AVP") }],
             codec: None,
             event_number: EVENT_NUMBER,
+            srtp: SrtpPolicy::Off,
+            keys: Vec::new(),
+            is_secure: None,
+            crypto: Vec::new(),
+        }
+    }
+
+    /// Whether the audio is encrypted, with a key for each suite that may be used, the preferred one first. They must be
+    /// drawn for this session alone. To be said before the first description.
+    pub fn protect(&mut self, policy: SrtpPolicy, keys: Vec<SrtpKey>) {
+        self.srtp = policy;
+        self.keys = keys;
+        if policy == SrtpPolicy::Require {
+            self.lines = vec![Line::Audio { proto: String::from("RTP/SAVP") }];
         }
     }
 
@@ -105,7 +128,8 @@ impl Negotiator {
         let others = self.local.codecs.iter().copied().filter(|codec| Some(*codec) != self.codec);
         let codecs: Vec<_> = agreed.chain(others).map(|codec| (codec, number_of(codec))).collect();
         let telephone_event = Some(self.event_number).filter(|_| self.local.telephone_event);
-        self.describe(&Ours { codecs: &codecs, telephone_event, direction })
+        let crypto = self.offered_crypto();
+        self.describe(Ours { codecs: &codecs, telephone_event, direction, crypto })
     }
 
     /// The peer's offer, first or again, and the answer to it. Every `m=` line is answered in its place;
@@ -122,6 +146,7 @@ impl Negotiator {
         let (index, stream, codec, number) = self.usable(&session)?;
         let telephone_event = stream.telephone_event.filter(|_| self.local.telephone_event);
         let direction = stream.direction.reversed().and(self.want);
+        let (srtp, crypto) = self.secured(&stream)?.unzip();
 
         self.exchange = Exchange::Settled;
         self.codec = Some(codec);
@@ -129,7 +154,9 @@ impl Negotiator {
         self.lines = session.medias.iter().map(Line::refused).collect();
         self.lines[index] = Line::Audio { proto: session.medias[index].proto.clone() };
 
-        let answer = self.describe(&Ours { codecs: &[(codec, number)], telephone_event, direction });
+        self.is_secure = Some(srtp.is_some());
+        let crypto = crypto.into_iter().collect();
+        let answer = self.describe(Ours { codecs: &[(codec, number)], telephone_event, direction, crypto });
         let negotiated = Negotiated {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
@@ -140,6 +167,7 @@ impl Negotiator {
             telephone_event_in: None,
             direction,
             ptime_ms: stream.ptime_ms,
+            srtp,
         };
         Ok((negotiated, answer))
     }
@@ -169,9 +197,11 @@ impl Negotiator {
             .map(|(codec, payload_type)| Alternate { codec: *codec, payload_type: *payload_type });
         let telephone_event = stream.telephone_event.filter(|_| self.local.telephone_event);
         let offered_event = self.event_number;
+        let srtp = self.confirmed(&stream)?;
 
         self.exchange = Exchange::Answered { offered };
         self.codec = Some(codec);
+        self.is_secure = Some(srtp.is_some());
         Ok(Negotiated {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
@@ -184,6 +214,7 @@ impl Negotiator {
                 .filter(|ours| Some(*ours) != telephone_event),
             direction: stream.direction.reversed().and(offered),
             ptime_ms: stream.ptime_ms,
+            srtp,
         })
     }
 
@@ -242,18 +273,72 @@ impl Negotiator {
         let stream = description::stream(session, media, self.local.address)?;
         let common = stream.codecs.iter().find(|(codec, _)| self.local.codecs.contains(codec)).copied();
         let (codec, number) = common.ok_or(SdpError::NoCommonCodec)?;
+        self.secured(&stream)?;
         Ok((stream, codec, number))
     }
 
+    /// The keys that an offered stream comes to, and our line in the answer: under the offered tag (RFC 4568 §5.1.2).
+    fn secured(&self, stream: &Stream) -> Result<Option<(SrtpKeys, Crypto)>, SdpError> {
+        match self.srtp {
+            SrtpPolicy::Off if stream.is_secure => return Err(SdpError::Transport(Transport::Srtp)),
+            SrtpPolicy::Off => return Ok(None),
+            SrtpPolicy::Prefer | SrtpPolicy::Require => {}
+        }
+        let usable = stream.crypto.iter().find_map(|theirs| Some((theirs, self.key(theirs.key.suite())?)));
+        match usable {
+            Some((theirs, ours)) => {
+                let keys = SrtpKeys { ours, theirs: theirs.key };
+                Ok(Some((keys, Crypto { tag: theirs.tag, key: ours })))
+            }
+            None if stream.is_secure => Err(SdpError::NoCommonCrypto),
+            None if self.srtp == SrtpPolicy::Require => Err(SdpError::SrtpRequired),
+            None => Ok(None),
+        }
+    }
+
+    /// The keys that an answer comes to: its one line repeats the tag and the suite of one of ours (RFC 4568 §5.1.3).
+    fn confirmed(&self, stream: &Stream) -> Result<Option<SrtpKeys>, SdpError> {
+        let chosen = stream.crypto.first();
+        let ours = chosen.and_then(|theirs| {
+            let fits = |ours: &&Crypto| ours.tag == theirs.tag && ours.key.suite() == theirs.key.suite();
+            self.crypto.iter().find(fits).map(|ours| SrtpKeys { ours: ours.key, theirs: theirs.key })
+        });
+        match (ours, self.srtp) {
+            (Some(keys), _) => Ok(Some(keys)),
+            (None, SrtpPolicy::Off) if stream.is_secure => Err(SdpError::Transport(Transport::Srtp)),
+            (None, SrtpPolicy::Off) => Ok(None),
+            (None, SrtpPolicy::Prefer) if !stream.is_secure && chosen.is_none() => Ok(None),
+            (None, SrtpPolicy::Prefer) => Err(SdpError::NoCommonCrypto),
+            (None, SrtpPolicy::Require) if chosen.is_none() => Err(SdpError::SrtpRequired),
+            (None, SrtpPolicy::Require) => Err(SdpError::NoCommonCrypto),
+        }
+    }
+
+    /// What we offer keys for: all suites, unless encryption is off or was not agreed on before.
+    fn offered_crypto(&self) -> Vec<Crypto> {
+        let offers = match self.srtp {
+            SrtpPolicy::Off => false,
+            SrtpPolicy::Prefer => self.is_secure != Some(false),
+            SrtpPolicy::Require => true,
+        };
+        let keys = self.keys.iter().filter(|_| offers);
+        (1..).zip(keys).map(|(tag, key)| Crypto { tag, key: *key }).collect()
+    }
+
+    fn key(&self, suite: SrtpSuite) -> Option<SrtpKey> {
+        self.keys.iter().copied().find(|key| key.suite() == suite)
+    }
+
     /// Writes the whole description; a new version if it says anything new.
-    fn describe(&mut self, ours: &Ours<'_>) -> Bytes {
+    fn describe(&mut self, ours: Ours<'_>) -> Bytes {
         let family = if self.local.address.is_ipv4() { "IP4" } else { "IP6" };
         let address = self.local.address;
         self.described = ours.direction;
         let mut body = format!("s=-\r\nc=IN {family} {address}\r\nt=0 0\r\n");
         for line in &self.lines {
-            line.write(&mut body, &self.local, ours);
+            line.write(&mut body, &self.local, &ours);
         }
+        self.crypto = ours.crypto;
         if body != self.last {
             self.version += 1;
             self.last = body;
@@ -289,6 +374,7 @@ impl Line {
         if let Some(number) = ours.telephone_event {
             let _ = write!(body, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-15\r\n");
         }
+        ours.crypto.iter().for_each(|crypto| crypto.write(body));
         let _ = write!(body, "a=ptime:{}\r\na={}\r\n", local.ptime_ms, ours.direction.attribute());
     }
 }

@@ -18,6 +18,9 @@ pub enum Discard {
     /// RTCP on the RTP port, or RTP on the RTCP port.
     #[error("sent to the wrong port of the pair")]
     WrongPort,
+    /// Its tag is not one the peer made: SRTP only.
+    #[error("forged packet")]
+    Forged,
     /// From an address that is not the peer's.
     #[error("from another source")]
     Source,
@@ -60,6 +63,8 @@ pub struct DiscardCounts {
     pub dtls: u64,
     /// See [`Discard::WrongPort`].
     pub wrong_port: u64,
+    /// See [`Discard::Forged`].
+    pub forged: u64,
     /// See [`Discard::Source`].
     pub source: u64,
     /// See [`Discard::Ssrc`].
@@ -89,6 +94,7 @@ impl DiscardCounts {
             Discard::Stun => &mut self.stun,
             Discard::Dtls => &mut self.dtls,
             Discard::WrongPort => &mut self.wrong_port,
+            Discard::Forged => &mut self.forged,
             Discard::Source => &mut self.source,
             Discard::Ssrc => &mut self.ssrc,
             Discard::PayloadType(_) => &mut self.payload_type,
@@ -110,6 +116,7 @@ impl DiscardCounts {
             + self.stun
             + self.dtls
             + self.wrong_port
+            + self.forged
             + self.source
             + self.ssrc
             + self.payload_type

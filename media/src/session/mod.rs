@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A packet is parsed, judged and copied once, into a place of the window; `next_frame` lends it out. On the
-//! way down a frame is written from the play-out's ring straight into the packet. SRTP will stand before
+//! way down a frame is written from the play-out's ring straight into the packet. SRTP stands before
 //! the parser and behind the writer.
 
 mod config;
@@ -18,6 +18,7 @@ mod discard;
 mod dtmf_in;
 mod dtmf_out;
 mod media_clock;
+mod protection;
 mod rtcp;
 mod source;
 mod statistics;
@@ -34,18 +35,21 @@ pub use config::SessionConfig;
 pub use discard::{Discard, DiscardCounts};
 pub use statistics::Statistics;
 
-use crate::{Codec, Digit, Direction, Negotiated, Played, Playout, SAMPLES_PER_BEAT};
+use crate::{
+    Codec, Digit, Direction, Negotiated, Played, Playout, SAMPLES_PER_BEAT, SRTCP_OVERHEAD, SRTP_OVERHEAD,
+};
 use demultiplex::{Accepts, Payload, Protocol};
 use dtmf_in::{DtmfIn, EventPayload};
 use dtmf_out::DtmfOut;
 use media_clock::MediaClock;
+use protection::{DATAGRAM_MAX, Protection};
 use rtcp::{Kind, Rtcp, Sent};
 use source::{Source, Verdict, same};
 use stream::{Place, Stream};
 use window::{Content, Frame, PAYLOAD_MAX, Window};
 
 /// The longest packet that [`Session::next_packet`] writes.
-pub const PACKET_MAX: usize = RTP_HEADER + SAMPLES_PER_BEAT;
+pub const PACKET_MAX: usize = RTP_HEADER + SAMPLES_PER_BEAT + SRTP_OVERHEAD;
 
 /// The longest packet that [`Session::next_report`] and [`Session::farewell`] write.
 pub const REPORT_MAX: usize = 512;
@@ -123,6 +127,7 @@ pub struct Session {
     direction: Direction,
     signalled_rtcp: SocketAddr,
     signalled_rtp: SocketAddr,
+    protection: Option<Protection>,
 
     source: Source,
     stream: Option<Stream>,
@@ -183,6 +188,7 @@ impl Session {
             direction: negotiated.direction,
             signalled_rtcp: negotiated.rtcp,
             signalled_rtp: negotiated.rtp,
+            protection: negotiated.srtp.map(Protection::new),
             source: Source::new(negotiated.rtp, config.learning, config.source_silence),
             stream: None,
             offset: 0,
@@ -197,7 +203,12 @@ impl Session {
             playout: Playout::new(negotiated.codec, config.playout_limit, config.seed),
             dtmf_out: DtmfOut::new(),
             ssrc: config.ssrc,
-            sequence: config.first_sequence,
+            // RFC 3711 §3.3.1: far from the first wrap, lest a peer that misses the beginning miscounts.
+            sequence: if negotiated.srtp.is_some() {
+                config.first_sequence & 0x7FFF
+            } else {
+                config.first_sequence
+            },
             timestamp: config.first_timestamp,
             marker: true,
             rtcp: Rtcp::new(now, config.ssrc, config.cname, config.seed, config.wall),
@@ -225,6 +236,10 @@ impl Session {
         self.source.renegotiate(now, negotiated.rtp);
         if !same(self.signalled_rtcp, negotiated.rtcp) {
             self.rtcp.learned = None;
+        }
+        match (&mut self.protection, negotiated.srtp) {
+            (Some(protection), keys) => protection.renegotiate(keys),
+            (none @ None, keys) => *none = keys.map(Protection::new),
         }
         self.signalled_rtp = negotiated.rtp;
         self.signalled_rtcp = negotiated.rtcp;
@@ -319,7 +334,11 @@ impl Session {
         self.sequence = self.sequence.wrapping_add(1);
         self.counts.sent += 1;
         self.counts.octets += length as u64;
-        Some((RTP_HEADER + length, to))
+        let length = RTP_HEADER + length;
+        match self.protection.as_mut().filter(|protection| protection.is_on()) {
+            Some(protection) => Some((protection.close_rtp(buffer, length)?, to)),
+            None => Some((length, to)),
+        }
     }
 
     /// The RTCP report when one is due; cheap to ask on every beat. `buffer` must hold [`REPORT_MAX`] bytes.
@@ -403,6 +422,14 @@ impl Session {
         if Protocol::of(datagram)? == Protocol::Rtcp {
             return Err(Discard::WrongPort);
         }
+        let mut room;
+        let datagram = match self.protection.as_mut().filter(|protection| protection.is_on()) {
+            Some(protection) => {
+                room = [0; DATAGRAM_MAX];
+                protection.open_rtp(datagram, &mut room)?
+            }
+            None => datagram,
+        };
         let packet = RtpPacket::parse(datagram).map_err(|_| Discard::Malformed)?;
         let payload = self.accepts.meaning(packet.payload_type());
         if matches!(payload, Payload::Unknown) && !self.is_peers(from, packet.ssrc()) {
@@ -552,6 +579,14 @@ impl Session {
         if known.iter().all(|known| known.ip().to_canonical() != from.ip().to_canonical()) {
             return Err(Discard::Source);
         }
+        let mut room;
+        let datagram = match self.protection.as_mut().filter(|protection| protection.is_on()) {
+            Some(protection) => {
+                room = [0; DATAGRAM_MAX];
+                protection.open_rtcp(datagram, &mut room)?
+            }
+            None => datagram,
+        };
         let stream = self.stream.as_ref().map(Stream::ssrc);
         self.rtcp.handle(now, datagram, stream, &mut self.facts)?;
         self.rtcp.learned = Some(from);
@@ -565,8 +600,12 @@ impl Session {
         }
         let Counts { sent, octets, .. } = self.counts;
         let sent = Sent { packets: sent, octets, timestamp: self.timestamp };
-        let length = self.rtcp.write(now, kind, sent, self.stream.as_mut(), buffer)?;
-        Some((length, to))
+        let room = buffer.len().checked_sub(SRTCP_OVERHEAD)?;
+        let length = self.rtcp.write(now, kind, sent, self.stream.as_mut(), &mut buffer[..room])?;
+        match self.protection.as_mut().filter(|protection| protection.is_on()) {
+            Some(protection) => Some((protection.close_rtcp(buffer, length)?, to)),
+            None => Some((length, to)),
+        }
     }
 
     /// Where the peer's reports come from; else, behind a NAT, the port after its RTP; else where the SDP says.

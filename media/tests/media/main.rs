@@ -19,6 +19,8 @@ mod recordings;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod sdes;
+#[cfg(test)]
 mod sdp;
 #[cfg(test)]
 mod session_down;

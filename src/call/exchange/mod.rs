@@ -86,6 +86,7 @@ pub struct Exchange {
     endpoint: sip::Endpoint,
     outputs: Outputs,
     chance: StdRng,
+    secrets: StdRng,
     calls: BTreeMap<CallId, Call>,
     dialogs: HashMap<sip::DialogId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
@@ -142,6 +143,7 @@ impl Exchange {
             endpoint: sip::Endpoint::new(config, seed ^ 0x5159),
             outputs: Outputs::new(WallClock::new(now, wall)),
             chance: StdRng::seed_from_u64(seed),
+            secrets: StdRng::seed_from_u64(seed ^ 0x5EC8),
             calls: BTreeMap::new(),
             dialogs: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -646,6 +648,11 @@ impl Exchange {
         Some(outcome)
     }
 
+    /// Draws the keys of SRTP from another seed than everything else: one that nobody can guess and that is used nowhere else.
+    pub fn draw_keys_from(&mut self, seed: [u8; 32]) {
+        self.secrets = StdRng::from_seed(seed);
+    }
+
     fn hands(&mut self, now: Instant) -> Hands<'_> {
         Hands {
             now,
@@ -653,6 +660,7 @@ impl Exchange {
             outputs: &mut self.outputs,
             settings: &self.settings,
             chance: &mut self.chance,
+            secrets: &mut self.secrets,
             ways: &mut self.ways,
             forbidden: &mut self.tally.forbidden,
             references: &mut self.references,

@@ -19,7 +19,7 @@ MODULES = next((path for path in pathlib.Path("/usr").glob("lib*/**/baresip/modu
 
 
 class Softphone:
-    def __init__(self, directory, says, user="phone", answers="auto", codec="PCMU"):
+    def __init__(self, directory, says, user="phone", answers="auto", codec="PCMU", mediaenc=None):
         assert shutil.which("baresip") and MODULES, "baresip is not installed: tests/peers.sh test"
         self.directory = directory
         self.events = []
@@ -28,6 +28,7 @@ class Softphone:
         audio.write(microphone, says)
         (directory / "contacts").write_text("")
         self.process = self.control = None
+        self.mediaenc = mediaenc
         for _ in range(3):
             self._start(microphone, user, answers, codec)
             if self.control:
@@ -39,13 +40,14 @@ class Softphone:
         """Between the choice of a free port and its use somebody else may have taken it: then baresip ends by itself."""
         directory = self.directory
         self.port, control = free_ports()
+        encrypted = f";mediaenc={self.mediaenc}" if self.mediaenc else ""
         (directory / "accounts").write_text(
-            f"<sip:{user}@127.0.0.1:{self.port}>;regint=0;answermode={answers};audio_codecs={codec};ptime=20\n")
+            f"<sip:{user}@127.0.0.1:{self.port}>;regint=0;answermode={answers};audio_codecs={codec};ptime=20{encrypted}\n")
         (directory / "config").write_text("\n".join([
             f"sip_listen 127.0.0.1:{self.port}", "net_interface 127.0.0.1", "rtp_ports 12000-19998",
             f"audio_source aufile,{microphone}", "audio_player aubridge,ear", "audio_alert aubridge,bell",
             "ausrc_srate 8000", "auplay_srate 8000", "ausrc_channels 1", "auplay_channels 1", "dtmf_mode rtp-event",
-            f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "aufile", "aubridge", "sndfile")),
+            f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "aufile", "aubridge", "sndfile", "srtp")),
             "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
             f"ctrl_tcp_listen 127.0.0.1:{control}", f"snd_path {directory}", "",
         ]))
