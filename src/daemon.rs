@@ -596,6 +596,8 @@ impl Desk {
         metrics::counter!("callingedge_calls_placed_total").absolute(tally.placed);
         metrics::counter!("callingedge_invites_refused_total").absolute(tally.refused);
         metrics::counter!("callingedge_sip_sessions_expired_total").absolute(tally.sessions_expired);
+        metrics::counter!("callingedge_calls_challenged_total").absolute(tally.challenged);
+        metrics::counter!("callingedge_calls_unproven_total").absolute(tally.unproven);
         metrics::counter!("callingedge_calls_too_fast_total").absolute(tally.too_fast);
         metrics::counter!("callingedge_destinations_forbidden_total").absolute(tally.forbidden);
         metrics::counter!("callingedge_engines_replaced_total").absolute(tally.stood_in);

@@ -95,6 +95,16 @@ pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> 
     found.next().ok_or(Refusal::NoRoute)
 }
 
+/// Whose credentials a call has to show: the provider that would take it, or, so that nobody learns without credentials
+/// which numbers there are, any that claims the source and wants some.
+pub(super) fn guard(settings: &Settings, source: IpAddr, number: &str) -> Option<Arc<Provider>> {
+    if let Ok(destination) = destination(settings, source, number) {
+        return Some(destination.provider);
+    }
+    let mut claiming = settings.providers.values().filter(|provider| claims(provider, source));
+    claiming.find(|provider| provider.trunk.inbound_credentials.is_some()).cloned()
+}
+
 /// Whether this provider's requests come from `source`.
 pub(super) fn claims(provider: &Provider, source: IpAddr) -> bool {
     let source = source.to_canonical();

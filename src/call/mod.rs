@@ -7,6 +7,7 @@
 
 mod admission;
 mod answering;
+mod challenges;
 mod clock;
 mod command;
 mod content;

@@ -149,6 +149,8 @@ pub struct Trunk {
     pub domain: Option<String>,
     /// For its 401 and 407.
     pub credentials: Option<sip::auth::Credentials>,
+    /// What its calls to us have to show (RFC 3261 §22), from the right address besides; nothing more where absent.
+    pub inbound_credentials: Option<sip::auth::Credentials>,
     /// Calling number or URI when the request names none.
     pub from: Option<String>,
     /// In order of preference.
@@ -190,6 +192,7 @@ impl Trunk {
             register: None,
             domain: None,
             credentials: None,
+            inbound_credentials: None,
             from: None,
             codecs: media::Codec::ALL.to_vec(),
             srtp: media::SrtpPolicy::Off,

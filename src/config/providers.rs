@@ -146,7 +146,8 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
             None
         }
     };
-    let credentials = credentials(section, surroundings);
+    let inbound_credentials = credentials(section, surroundings, "inbound_username", "inbound_password");
+    let credentials = credentials(section, surroundings, "username", "password");
     let register = register(section, credentials.is_some(), !is_outbound);
     let fixed = targets.clone();
     let usual = Trunk::to(targets);
@@ -154,6 +155,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         peers: peers.unwrap_or_default(),
         domain: section.parsed("domain", host_name),
         credentials,
+        inbound_credentials,
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
         codecs: codecs(section),
         srtp: section.choice("srtp", &SRTP).unwrap_or(usual.srtp),
@@ -218,19 +220,24 @@ fn place(text: &str) -> Result<Place, String> {
     }
 }
 
-fn credentials(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<sip::auth::Credentials> {
-    let username = section.text("username");
-    let password = section.secret("password", surroundings);
+fn credentials(
+    section: &mut Section<'_>,
+    surroundings: &Surroundings,
+    username_key: &'static str,
+    password_key: &'static str,
+) -> Option<sip::auth::Credentials> {
+    let username = section.text(username_key);
+    let password = section.secret(password_key, surroundings);
     match (username, password) {
         (Some(username), Some(password)) => {
             Some(sip::auth::Credentials { username, password: password.reveal().to_owned() })
         }
         (Some(_), None) => {
-            section.missing("password", "{ env = \"SIP_PASSWORD\" }");
+            section.missing(password_key, "{ env = \"SIP_PASSWORD\" }");
             None
         }
         (None, Some(_)) => {
-            section.missing("username", "\"callingedge\"");
+            section.missing(username_key, "\"callingedge\"");
             None
         }
         (None, None) => None,

@@ -44,8 +44,17 @@ fn every_commented_line_of_the_example_is_a_known_key_with_its_default() {
     let mut text = String::new();
     for line in EXAMPLE.lines() {
         // Those that change what runs or need a file or a variable that a test machine has not.
-        let kept =
-            ["advertise = \"203", "tls_", "token =", "webhook_", "target", "username", "password", "path"];
+        let kept = [
+            "advertise = \"203",
+            "tls_",
+            "token =",
+            "webhook_",
+            "target",
+            "username",
+            "password",
+            "inbound_",
+            "path",
+        ];
         let uncommented = line.strip_prefix("# ").filter(|rest| {
             rest.contains(" = ")
                 && !rest.starts_with(' ')
@@ -62,6 +71,16 @@ fn every_commented_line_of_the_example_is_a_known_key_with_its_default() {
     assert_eq!(plain.needs_restart_for(&written), Vec::<&str>::new());
     assert_eq!(plain.settings.drain_limit, written.settings.drain_limit);
     assert_eq!(plain.settings.max_calls, written.settings.max_calls);
+}
+
+#[test]
+fn what_a_trunk_proves_to_us_is_not_what_we_prove_to_it() {
+    let text = format!("{LEAST}inbound_username = \"trunk\"\ninbound_password = {{ env = \"SECRET\" }}\n");
+    let config = parse(&text).unwrap();
+
+    let trunk = &config.settings.providers[&ProviderKey::from("trunk")].trunk;
+    assert_eq!(trunk.inbound_credentials.as_ref().unwrap().username, "trunk");
+    assert_eq!(trunk.credentials, None);
 }
 
 #[test]
@@ -288,6 +307,10 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
             "[dns]\nservers = [\"ns.example.com\"]",
             "`servers` in [dns] at line 13: `ns.example.com` is not the address of a name server; write one like \
              192.0.2.53 or 127.0.0.1:5353",
+        ),
+        (
+            "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\ninbound_username = \"u\"",
+            "`inbound_password` in [providers.b] at line 12: missing; write `inbound_password = { env = \"SIP_PASSWORD\" }`",
         ),
         (
             "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\nusername = \"u\"",

@@ -89,7 +89,7 @@ impl Line {
         }
     }
 
-    fn note(&mut self, output: Output) {
+    pub(crate) fn note(&mut self, output: Output) {
         match output {
             Output::Transmit(transmit) => {
                 if self.cut || self.dead.contains(&transmit.to) {
@@ -345,6 +345,7 @@ pub(crate) fn settings() -> Settings {
             register: None,
             domain: None,
             credentials: None,
+            inbound_credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
             srtp: media::SrtpPolicy::Off,

@@ -7,6 +7,7 @@
 )]
 
 mod bridging;
+mod challenges;
 mod extensions;
 mod inbound;
 mod line;

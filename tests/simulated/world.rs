@@ -874,6 +874,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             register: None,
             domain: None,
             credentials: None,
+            inbound_credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
             srtp: media::SrtpPolicy::Off,

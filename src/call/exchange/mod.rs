@@ -21,6 +21,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::call::admission::{self, Census, Full, Refusal};
+use crate::call::challenges::{Challenges, Proof};
 use crate::call::clock::WallClock;
 use crate::call::command::{Answer, Command, CommandError};
 use crate::call::ids::{CallId, ProviderKey, RequestId, TenantId};
@@ -68,6 +69,10 @@ pub struct Tally {
     pub too_fast: u64,
     /// Calls and transfers to where their trunk may not dial, since the start.
     pub forbidden: u64,
+    /// 401s to inbound calls since the start, the usual first one of each call among them.
+    pub challenged: u64,
+    /// Those of them that answered wrong credentials.
+    pub unproven: u64,
     /// Requests of unknown sources since the start.
     pub unknown: u64,
     /// Trunks that are registered at this moment, of those that want to be.
@@ -91,6 +96,7 @@ pub struct Exchange {
     dialogs: HashMap<sip::DialogId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
     census: Census,
+    challenges: Challenges,
     /// Providers as they were before the last change of settings, as far as calls ran over them.
     retired: Vec<Arc<Provider>>,
     ways: BTreeMap<ProviderKey, Ways>,
@@ -148,6 +154,7 @@ impl Exchange {
             dialogs: HashMap::new(),
             deadlines: BTreeSet::new(),
             census: Census::default(),
+            challenges: Challenges::default(),
             retired: Vec::new(),
             ways: BTreeMap::new(),
             registrations: BTreeMap::new(),
@@ -506,12 +513,17 @@ impl Exchange {
             self.tally.refused += 1;
             return self.endpoint.refuse(now, dialog, status, headers);
         }
-        match self.endpoint.replaced(request) {
+        let number = request.request_uri().map(|uri| number::shown(&uri)).unwrap_or_default();
+        let replaced = self.endpoint.replaced(request);
+        let to_replace = replaced.as_ref().ok().copied().flatten();
+        if let Some(headers) = self.challenge(now, to_replace, request, flow, &number) {
+            return self.endpoint.refuse(now, dialog, sip::StatusCode::UNAUTHORIZED, headers);
+        }
+        match replaced {
             Ok(None) => {}
             Ok(Some(replaced)) => return self.replaces(now, dialog, replaced, request, flow),
             Err(status) => return self.may_not_replace(now, dialog, status),
         }
-        let number = request.request_uri().map(|uri| number::shown(&uri)).unwrap_or_default();
         let admitted = self.admit_inbound(now, flow, &number);
         let destination = match admitted {
             Ok(destination) => destination,
@@ -546,6 +558,33 @@ impl Exchange {
         self.dialogs.insert(dialog, id);
         self.calls.insert(id, call);
         self.note_deadline(id);
+    }
+
+    /// What a 401 has to say, when the trunk of this INVITE wants credentials and they are not there, not right or not
+    /// fresh. The same for every user name.
+    fn challenge(
+        &mut self,
+        now: Instant,
+        replaced: Option<sip::DialogId>,
+        request: &sip::Message,
+        flow: sip::Flow,
+        number: &str,
+    ) -> Option<sip::Headers> {
+        let call = replaced.and_then(|replaced| self.calls.get(self.dialogs.get(&replaced)?));
+        let provider = match call.filter(|call| admission::claims(&call.provider, flow.peer.ip())) {
+            Some(call) => call.provider.clone(),
+            None => admission::guard(&self.settings, flow.peer.ip(), number)?,
+        };
+        let credentials = provider.trunk.inbound_credentials.as_ref()?;
+        let realm = self.settings.sip_host.as_str();
+        let proof = self.challenges.judge(now, request, realm, credentials);
+        match proof {
+            Proof::Right => return None,
+            Proof::Wrong => self.tally.unproven += 1,
+            Proof::Stale | Proof::Missing => {}
+        }
+        self.tally.challenged += 1;
+        Some(self.challenges.challenge(now, realm, proof == Proof::Stale, &mut self.chance))
     }
 
     /// An INVITE wants to take the place of a dialog of ours (RFC 3891). Only the trunk that has that dialog may.
