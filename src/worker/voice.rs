@@ -893,7 +893,7 @@ impl Leg {
 fn score(statistics: &media::Statistics) -> f32 {
     // Half the way there and back, a packet, and what a listener waits because of the jitter.
     let delay_ms = statistics.rtt_ms.unwrap_or(0.0) / 2.0 + 20.0 + 2.0 * statistics.jitter_ms;
-    let rating = media::quality::rating(media::quality::Codec::G711, statistics.loss_pct, 1.0, delay_ms);
+    let rating = media::quality::rating(media::quality::Codec::G711, statistics.unheard_pct(), 1.0, delay_ms);
     media::quality::mos(rating)
 }
 

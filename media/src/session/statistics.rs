@@ -44,3 +44,33 @@ pub struct Statistics {
     /// Audio thrown away because its segment was cleared.
     pub cleared_ms: u64,
 }
+
+impl Statistics {
+    /// What nobody heard, in percent of what was sent to us: packets that never came, and those that came too late.
+    pub fn unheard_pct(&self) -> f32 {
+        let came = self.received.saturating_sub(self.duplicates);
+        let sent = came + self.lost;
+        if sent == 0 { 0.0 } else { ((self.lost + self.late).min(sent) as f64 / sent as f64 * 100.0) as f32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_came_too_late_was_heard_as_little_as_one_that_never_came() {
+        let statistics = |received, lost, late, duplicates| Statistics {
+            received,
+            lost,
+            late,
+            duplicates,
+            ..Statistics::default()
+        };
+        assert_eq!(statistics(0, 0, 0, 0).unheard_pct(), 0.0);
+        assert_eq!(statistics(95, 5, 0, 0).unheard_pct(), 5.0);
+        assert_eq!(statistics(95, 5, 10, 0).unheard_pct(), 15.0);
+        assert_eq!(statistics(105, 5, 0, 10).unheard_pct(), 5.0);
+        assert_eq!(statistics(3, 0, 9, 3).unheard_pct(), 0.0);
+    }
+}
