@@ -119,7 +119,7 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/calls/{call_id}/play", post(orders::play)),
         ("/api/calls/{call_id}/mute", post(orders::mute)),
         ("/api/calls/{call_id}/dtmf", post(orders::send_digits)),
-        ("/api/context/{ref}", get(orders::take_context)),
+        ("/api/context/{ref}", get(orders::take_context).head(orders::no_head)),
         ("/api/events", get(events::follow)),
         ("/api/webhooks/deliveries", get(deliveries::list)),
         ("/api/webhooks/deliveries/{id}/replay", post(deliveries::replay)),

@@ -1,7 +1,7 @@
 //! What changes calls: place, transfer, wrap up, send digits. Each becomes one [`Command`] and waits for its answer.
 
-use axum::extract::State;
-use axum::http::header::LOCATION;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::body::Json;
 use super::openapi::{BadBody, Conflict, NotFound};
 use super::path::{CallInPath, ReferenceInPath, Segment};
 use super::problem::{Code, Problem};
-use super::{check, providers};
+use super::{check, finish, providers};
 use crate::call::{
     Answer, CallId, CallView, Command, Context, Control, Idempotency, Mode, PlaceCall, ProviderKey, Status,
     SwitchMode, TransferCall, Voice, WrapUp,
@@ -343,6 +343,11 @@ pub(crate) async fn take_context(
     let answer = api.commands.command(Command::TakeContext { reference }).await?;
     let Answer::Context(context) = answer else { return Err(refused(answer)) };
     Ok(axum::Json(context))
+}
+
+/// HEAD would use the reference up without telling what it stood for.
+pub(crate) async fn no_head(request: Request) -> impl IntoResponse {
+    ([(ALLOW, "GET")], finish::no_such_method(request).await)
 }
 
 async fn accepted(

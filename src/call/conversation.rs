@@ -252,12 +252,12 @@ impl Call {
     /// The engine's socket is up.
     pub(super) fn engine_connected(&mut self, hands: &mut Hands<'_>) {
         match self.link {
-            Link::Dialling => {}
+            // A dial that was given up and begun again can bring two: the worker keeps the newest, which knows nothing yet.
+            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking => {}
             // Nobody wants it any more.
-            Link::Gone => {
+            Link::Idle | Link::Gone => {
                 return hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::Transferred));
             }
-            Link::Idle | Link::Deciding { .. } | Link::Willing | Link::Speaking => return,
         }
         self.milestone(hands, Layer::Engine, "engine connected", None);
         if self.engine.dialect.decides_before_answer() {

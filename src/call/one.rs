@@ -160,8 +160,8 @@ pub(super) fn context_headers(
     tenant: &TenantId,
     context: &Context,
 ) -> sip::Headers {
-    let Hands { now, references, chance, .. } = hands;
-    context.to_sip(call, |bytes| references.give(*now, *chance, tenant, context, bytes))
+    let Hands { now, references, secrets, .. } = hands;
+    context.to_sip(call, |bytes| references.give(*now, *secrets, tenant, context, bytes))
 }
 
 impl Call {

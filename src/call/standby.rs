@@ -7,6 +7,7 @@
 //! Only calls that have somebody else to turn to leave an engine alone: for the others the last try is better than none.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::engine::EngineFailure;
@@ -14,6 +15,7 @@ use super::event::EndReason;
 use super::ids::EngineName;
 use super::one::{Call, Hands, Link, State};
 use super::record::Layer;
+use super::settings::{Engine, Settings};
 use super::voice::VoiceOrder;
 
 /// Failures in a row after which an engine is left alone.
@@ -43,6 +45,11 @@ impl Standby {
         failing.again = now + PAUSE;
     }
 
+    /// What the configuration has no more is not waited for.
+    pub(super) fn keep(&mut self, settings: &Settings) {
+        self.failing.retain(|engine, _| settings.engines.contains_key(engine));
+    }
+
     /// It took a call.
     pub(super) fn works(&mut self, engine: &EngineName) {
         self.failing.remove(engine);
@@ -69,9 +76,11 @@ impl Standby {
 impl Call {
     /// The engine that is dialled: where it is left alone, the one that stands in for it.
     pub(super) fn choose_engine(&mut self, hands: &mut Hands<'_>) {
-        while self.stand_in().is_some() && !hands.standby.may_be_asked(hands.now, &self.engine.name) {
+        while let Some(engine) = self.stand_in(hands.settings)
+            && !hands.standby.may_be_asked(hands.now, &self.engine.name)
+        {
             self.milestone(hands, Layer::Engine, "engine left alone", Some(self.engine.name.to_string()));
-            self.replace_engine(hands);
+            self.replace_engine(hands, engine);
         }
     }
 
@@ -82,12 +91,10 @@ impl Call {
             State::Confirming | State::Talking { .. } => !self.is_others_business(),
             State::Announcing { .. } | State::Draining { .. } | State::Ending { .. } => false,
         };
-        if !may || self.stand_in().is_none() {
-            return false;
-        }
+        let Some(engine) = self.stand_in(hands.settings).filter(|_| may) else { return false };
         self.milestone(hands, Layer::Engine, "engine gone", Some(failure.to_string()));
         hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::EngineLost));
-        self.replace_engine(hands);
+        self.replace_engine(hands, engine);
         self.link = Link::Idle;
         self.dial(hands);
         self.let_wait(hands);
@@ -99,18 +106,14 @@ impl Call {
         hands.standby.failed(hands.now, &self.engine.name);
     }
 
-    /// An engine that this call has not had.
-    fn stand_in(&self) -> Option<&EngineName> {
-        self.engine
-            .fallback
-            .as_ref()
-            .filter(|name| **name != self.engine.name && !self.had_engines.contains(name))
+    /// An engine that this call has not had, and that the configuration still has.
+    fn stand_in(&self, settings: &Settings) -> Option<Arc<Engine>> {
+        let name = self.engine.fallback.as_ref()?;
+        let is_new = *name != self.engine.name && !self.had_engines.contains(name);
+        settings.engines.get(name).filter(|_| is_new).cloned()
     }
 
-    fn replace_engine(&mut self, hands: &mut Hands<'_>) {
-        let Some(engine) = self.stand_in().and_then(|name| hands.settings.engines.get(name)).cloned() else {
-            return self.had_engines.extend(self.engine.fallback.clone());
-        };
+    fn replace_engine(&mut self, hands: &mut Hands<'_>, engine: Arc<Engine>) {
         let before = std::mem::replace(&mut self.engine, engine);
         self.had_engines.push(before.name.clone());
         hands.standby.stood_in += 1;

@@ -164,6 +164,9 @@ async fn paths_methods_ids_and_parameters_that_are_not_there_are_named() {
     }
     let known = edge.get("/api/context/known", "").await;
     assert_eq!((known.status, known.json()["intent"].as_str()), (200, Some("billing")));
+    let head = Request::head("/api/context/known").body(Body::empty()).unwrap();
+    let head = edge.request(head).await;
+    assert_eq!((head.status, head.header("allow")), (405, "GET"), "a look does not use it up");
     let reference = edge.get("/api/context/0123", "").await;
     assert_eq!(reference.problem(), (404, "context.not_found".to_owned(), None));
     let replay = edge.post("/api/webhooks/deliveries/x/replay", &token, &json!({})).await;

@@ -129,6 +129,8 @@ fn an_engine_that_fails_three_times_is_left_alone_until_one_call_tries_again() {
         assert_eq!(call(&mut line, false), ["native"]);
     }
     assert_eq!(line.exchange.tally().left_alone, 1);
+    line.exchange.handle_settings(line.now, Arc::new(chained()));
+    assert_eq!(line.exchange.tally().left_alone, 1, "a reload forgets nothing of an engine that stays");
     assert_eq!(call(&mut line, false), ["second"], "nobody waits for what is known to fail");
 
     line.pass(Duration::from_secs(10));
@@ -175,4 +177,46 @@ fn a_stand_in_that_turns_an_answered_caller_away_ends_the_call_with_a_bye() {
 
     assert!(line.has_heard(|event| matches!(event, Event::HungUp { .. })));
     assert!(line.last().is_last());
+}
+
+#[test]
+fn of_two_sockets_of_one_call_the_newest_is_told_everything() {
+    let mut line = Line::new();
+    line.talk();
+    line.orders.clear();
+    line.fact(VoiceFact::EngineConnected);
+    line.engine_says(EngineCommand::Accept);
+
+    let told: Vec<_> = line.told().into_iter().map(|event| matches!(event, EngineEvent::Answered)).collect();
+    assert_eq!(told, [false, true], "a start, and that the caller is there");
+    assert_eq!(line.last().kind, EventKind::Answered);
+}
+
+#[test]
+fn a_stand_in_that_the_configuration_has_no_more_is_none() {
+    let mut settings = chained();
+    settings.engines.remove(&EngineName::from("second"));
+    let mut line = Line::with(settings);
+    ring(&mut line);
+    line.fact(VoiceFact::EngineNotReached(EngineFailure::Dns));
+
+    assert_eq!(dialled(&line), ["native"], "and nobody is asked twice");
+    assert!(line.last().is_last());
+}
+
+#[test]
+fn an_engine_that_a_reload_removes_is_no_alarm_any_more() {
+    let mut line = Line::with(chained());
+    for _ in 0..3 {
+        ring(&mut line);
+        line.fact(VoiceFact::EngineNotReached(EngineFailure::Dns));
+        line.fact(VoiceFact::EngineConnected);
+    }
+    assert_eq!(line.exchange.tally().left_alone, 1);
+
+    let mut settings = chained();
+    settings.engines.remove(&EngineName::from("native"));
+    line.exchange.handle_settings(line.now, Arc::new(settings));
+
+    assert_eq!(line.exchange.tally().left_alone, 0);
 }

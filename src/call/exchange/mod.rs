@@ -199,6 +199,7 @@ impl Exchange {
         let running = self.calls.values().map(|call| (call.provider.key.clone(), call.provider.clone()));
         self.retired = running.collect::<BTreeMap<_, _>>().into_values().collect();
         self.settings = settings;
+        self.standby.keep(&self.settings);
         self.start_probes(now);
         self.start_registrations(now);
     }
@@ -584,7 +585,7 @@ impl Exchange {
             Proof::Stale | Proof::Missing => {}
         }
         self.tally.challenged += 1;
-        Some(self.challenges.challenge(now, realm, proof == Proof::Stale, &mut self.chance))
+        Some(self.challenges.challenge(now, realm, proof == Proof::Stale, &mut self.secrets))
     }
 
     /// An INVITE wants to take the place of a dialog of ours (RFC 3891). Only the trunk that has that dialog may.
