@@ -116,6 +116,66 @@ fn the_openapi_document_is_printed_as_json() {
     assert_eq!(document["openapi"], "3.1.0");
 }
 
+#[test]
+fn the_doctor_finds_what_keeps_calls_from_coming_about_and_says_so_in_its_exit_code() {
+    let place = Place::new("doctor");
+    place.run(&["init"]);
+    let file = place.directory.join("callingedge.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    // Ports that the kernel chooses are free whatever else this machine does.
+    fs::write(&file, text.replace("127.0.0.1:5060", "127.0.0.1:0").replace("127.0.0.1:8080", "127.0.0.1:0"))
+        .unwrap();
+
+    let well = place.run(&["doctor", "--offline"]);
+    let lonely = place.run(&["doctor", "--json"]);
+    let lines: Vec<serde_json::Value> =
+        lonely.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+
+    assert_eq!(well.code, 0, "{well:?}");
+    assert!(
+        well.out.starts_with("ok       configuration callingedge.toml: can be used as it is\n"),
+        "{well:?}"
+    );
+    assert!(well.out.contains("ok       listen        udp 127.0.0.1:0: can be listened on\n"), "{well:?}");
+    assert!(!well.out.contains(" engine "), "{well:?}");
+    assert_eq!(lonely.code, 1, "nobody is at the engine's place: {lonely:?}");
+    let engine = lines.iter().find(|line| line["check"] == "engine").unwrap();
+    assert_eq!(engine["level"], "problem");
+    assert_eq!(engine["about"], "receptionist at ws://127.0.0.1:8765/ws");
+    assert!(engine["text"].as_str().unwrap().contains("is it running"), "{engine}");
+    assert!(
+        !fs::read_dir(&place.directory)
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name().to_str().unwrap().starts_with(".callingedge") })
+    );
+}
+
+#[test]
+fn the_doctor_tells_every_mistake_of_the_file_and_examines_the_rest_without_secrets() {
+    let place = Place::new("doctor-mistakes");
+    place.run(&["init"]);
+    let file = place.directory.join("callingedge.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let secret = "[tenants.acme]\nwebhook_secret = { env = \"CALLINGEDGE_TEST_UNSET\" }";
+    fs::write(&file, good.replace("[tenants.acme]", secret)).unwrap();
+    fs::write(place.directory.join("bad.toml"), "[sip]\nliste = []\n[log]\nlevel = 7\n").unwrap();
+
+    let without = place.run(&["doctor"]);
+    let bad = place.run(&["doctor", "--config", "bad.toml"]);
+    let missing = place.run(&["doctor", "--config", "nowhere.toml"]);
+
+    assert_eq!((without.code, bad.code, missing.code), (1, 1, 1));
+    assert!(without.out.contains("`CALLINGEDGE_TEST_UNSET` is not set"), "{without:?}");
+    assert!(
+        without.out.contains("warning  configuration callingedge.toml: the service's secrets"),
+        "{without:?}"
+    );
+    assert!(without.out.contains(" folder "), "{without:?}");
+    assert!(bad.out.contains("problem  configuration bad.toml: unknown key `liste`"), "{bad:?}");
+    assert!(bad.out.contains("problem  configuration bad.toml: `level` in [log]"), "{bad:?}");
+    assert!(missing.out.contains("cannot read nowhere.toml"), "{missing:?}");
+}
+
 /// A directory of its own, gone afterwards.
 struct Place {
     directory: PathBuf,

@@ -61,6 +61,7 @@ fn every_command_in_the_documentation_exists() {
         "demo",
         "init",
         "check",
+        "doctor",
         "token",
         "call",
         "explain",

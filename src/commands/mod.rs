@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod demo;
 mod directory;
+mod doctor;
 mod engine_test;
 mod explain;
 mod init;
@@ -46,6 +47,8 @@ enum Command {
     Init(init::Options),
     /// Says what is wrong with a configuration, or what would run.
     Check(check::Options),
+    /// Looks at everything that makes calls fail in the first hour: this machine, its trunks, engines and receivers.
+    Doctor(doctor::Options),
     /// Makes, lists and revokes the tokens of the API. Works while the edge runs.
     Token(token::Options),
     /// Places a call over a running edge and tells what becomes of it.
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Init(options) => init::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Call(options) => call::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -14,7 +14,7 @@ use super::mistake::Problem;
 use super::section::Section;
 use super::sip_tls;
 use super::surroundings::{SecretsAre, Surroundings};
-use super::{Http, Listen, Log, LogFormat, Media, Secret, Sip, Store};
+use super::{Http, Listen, Log, LogFormat, Media, Secret, ShownCertificate, Sip, Store};
 use crate::api::MetricsAccess;
 use crate::call::{RecordingSettings, UnknownSources};
 use crate::net::Identity;
@@ -97,7 +97,11 @@ pub(super) fn media(mut section: Section<'_>, max_calls: u32) -> Option<Media> {
     advertise.map(|_| media)
 }
 
-pub(super) fn http(mut section: Section<'_>, surroundings: &Surroundings) -> Option<Http> {
+pub(super) fn http(
+    mut section: Section<'_>,
+    surroundings: &Surroundings,
+    shown: &mut Vec<ShownCertificate>,
+) -> Option<Http> {
     let listen = section.parsed("listen", socket_address).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
     let certificate = section.text("tls_certificate");
     let key = section.secret("tls_key", surroundings);
@@ -114,7 +118,10 @@ pub(super) fn http(mut section: Section<'_>, surroundings: &Surroundings) -> Opt
     let tls = match (&certificate, &key) {
         (Some(_), Some(_)) if surroundings.secrets == SecretsAre::LeftAlone => None,
         (Some(certificate), Some(key)) => match server_config(certificate, key, surroundings) {
-            Ok(tls) => Some(tls),
+            Ok((first, tls)) => {
+                shown.push(ShownCertificate { section: "http".to_owned(), certificate: first });
+                Some(tls)
+            }
             Err((field, problem)) => {
                 section.object(field, Problem::Conflict(problem));
                 None
@@ -285,18 +292,19 @@ fn one_line(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Certificate chain and key, both PEM; an error names the key of the section that is at fault.
+/// Certificate chain and key, both PEM, and the chain's first; an error names the key of the section that is at fault.
 fn server_config(
     certificate: &str,
     key: &Secret,
     surroundings: &Surroundings,
-) -> Result<Arc<rustls::ServerConfig>, (&'static str, String)> {
+) -> Result<(CertificateDer<'static>, Arc<rustls::ServerConfig>), (&'static str, String)> {
     let Identity { chain, key } = sip_tls::read_identity(certificate, key, surroundings)?;
+    let first = chain.first().cloned().ok_or(("tls_certificate", "holds no certificate".to_owned()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|error| ("tls_key", format!("does not go with the certificate: {error}")))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((first, Arc::new(config)))
 }

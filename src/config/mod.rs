@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use toml::de::DeTable;
 
 pub use example::{EXAMPLE, EXAMPLE_FILE};
@@ -62,6 +63,17 @@ pub struct Config {
     pub webhooks: WebhookSettings,
     /// What calls are decided by.
     pub settings: Arc<Settings>,
+    /// The certificates that we show, for whoever wants to know how long they are good.
+    pub shown: Vec<ShownCertificate>,
+}
+
+/// A certificate that we show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The section that names it: `http`, `sip`, `providers.sip-main`.
+    pub section: String,
+    /// The first of its chain.
+    pub certificate: CertificateDer<'static>,
 }
 
 /// `[sip]`.
@@ -242,7 +254,8 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let mut sip_tls = sip_tls::SipTls { server: identity, trunks: Vec::new() };
     let dns_servers = daemon::dns(top.section("dns"));
     let media = daemon::media(top.section("media"), max_calls);
-    let http = daemon::http(top.section("http"), surroundings);
+    let mut shown = Vec::new();
+    let http = daemon::http(top.section("http"), surroundings, &mut shown);
     let store = daemon::store(top.section("store"), surroundings);
     let log = daemon::log(top.section("log"));
     let mut webhooks = daemon::webhooks(top.section("webhooks"), surroundings);
@@ -264,6 +277,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     if let Some(providers) = &providers {
         check_ways(providers, &sip, &mut top);
     }
+    sip_tls.tell_shown(&mut shown);
     let sip_tls = sip_tls.build(&mut top);
     if providers.as_ref().is_some_and(BTreeMap::is_empty) {
         let problem = "no provider, so no call could come or go; write a [providers.NAME]";
@@ -300,6 +314,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         log,
         webhooks,
         settings: Arc::new(settings),
+        shown,
     })
 }
 

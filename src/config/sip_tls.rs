@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use super::ShownCertificate;
 use super::mistake::Problem;
 use super::section::Section;
 use super::surroundings::{Secret, SecretsAre, Surroundings};
@@ -22,6 +23,18 @@ pub(super) struct SipTls {
 }
 
 impl SipTls {
+    /// The certificates in it.
+    pub(super) fn tell_shown(&self, shown: &mut Vec<ShownCertificate>) {
+        let server = self.server.iter().map(|identity| ("sip".to_owned(), identity));
+        let trunks = self.trunks.iter().filter_map(|(key, trunk)| {
+            trunk.identity.as_ref().map(|identity| (format!("providers.{key}"), identity))
+        });
+        for (section, identity) in server.chain(trunks) {
+            let first = identity.chain.first().cloned();
+            shown.extend(first.map(|certificate| ShownCertificate { section, certificate }));
+        }
+    }
+
     /// Puts it together; what cannot be used is a mistake of the file.
     pub(super) fn build(self, top: &mut Section<'_>) -> Tls {
         let (keys, trunks): (Vec<ProviderKey>, Vec<TrunkTls>) = self.trunks.into_iter().unzip();
