@@ -601,6 +601,8 @@ impl Desk {
         metrics::counter!("callingedge_calls_too_fast_total").absolute(tally.too_fast);
         metrics::counter!("callingedge_destinations_forbidden_total").absolute(tally.forbidden);
         metrics::counter!("callingedge_engines_replaced_total").absolute(tally.stood_in);
+        metrics::counter!("callingedge_engines_resumed_total").absolute(tally.resumed);
+        metrics::counter!("callingedge_engines_not_resumed_total").absolute(tally.not_resumed);
         gauge!("callingedge_engines_left_alone").set(tally.left_alone as f64);
         metrics::counter!("callingedge_requests_of_unknown_sources_total").absolute(tally.unknown);
     }

@@ -196,6 +196,7 @@ fn engine(address: SocketAddr, dialect: Dialect) -> Engine {
         connect_timeout: Duration::from_secs(10),
         accept_timeout: Duration::from_secs(10),
         fallback: None,
+        resume_timeout: Duration::from_secs(10),
         on_lost: Fallback::HangUp,
     }
 }

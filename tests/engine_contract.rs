@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use callingedge::bridge::{
-    Answer, Complaint, Credit, EdgeV1, FrameCodec, FrameFlags, FrameHeader, FrameKind, Incoming, Outgoing,
-    Said, Track,
+    Answer, Complaint, Credit, EdgeV1, Form, FrameCodec, FrameFlags, FrameHeader, FrameKind, Incoming,
+    Outgoing, Resumption, Said, Standing, Track,
 };
 use callingedge::call::{
     Context, Direction, DtmfMethod, EndReason, EngineEvent, EngineStart, FIRST_LEG, Mode, ProviderKey,
-    Timestamp, TransferState, TransferStep,
+    ResumeOffer, Timestamp, TransferState, TransferStep,
 };
 use media::{AudioFormat, Digit, MarkResult, SegmentId};
 use proptest::prelude::*;
@@ -73,6 +73,7 @@ fn every_type_the_code_understands_has_a_schema() {
     let known = schemas("to-edge");
     for word in [
         "accept",
+        "ack",
         "ring",
         "early_media",
         "reject",
@@ -135,7 +136,7 @@ fn the_golden_frames_are_what_the_code_reads_and_writes() {
         assert_eq!(hex(&bytes), described["bytes_hex"], "{path:?}");
         match described["refused"].as_str() {
             Some(code) => {
-                let error = EdgeV1::new(CREDIT).understand(Incoming::Binary(&bytes)).unwrap_err();
+                let error = understand(&mut EdgeV1::new(CREDIT), Incoming::Binary(&bytes)).unwrap_err();
                 assert_eq!(error.0.code(), code, "{path:?}");
             }
             None => check_frame(&path, &described, &bytes),
@@ -165,7 +166,7 @@ fn check_frame(path: &std::path::Path, described: &Value, bytes: &[u8]) {
     assert_eq!(hex(audio), frame["audio_hex"], "{path:?}");
     assert_eq!([&header.to_bytes(), audio].concat(), bytes, "{path:?}");
     if !up {
-        let said = EdgeV1::new(CREDIT).understand(Incoming::Binary(bytes)).unwrap();
+        let said = understand(&mut EdgeV1::new(CREDIT), Incoming::Binary(bytes)).unwrap();
         let segment = SegmentId(header.capture_or_segment);
         let last = header.flags.contains(FrameFlags::END_OF_SEGMENT);
         let expected = match (audio.is_empty(), last) {
@@ -266,10 +267,42 @@ fn everything() -> Vec<Value> {
     edge.answer(&Answer::Cleared { re: None, segment: None, played_ms: 0, dropped_ms: 0 }, &mut out);
     edge.answer(&Answer::Position { segment, played_ms: 1, buffered_ms: 2, underruns: 3 }, &mut out);
     edge.complain(&Complaint { code: "playout.full", re: None, message: "full", fatal: true }, &mut out);
+    resumed(&mut edge, &mut out);
     for reason in [EndReason::RemoteHungUp, EndReason::EdgeFailed, EndReason::Transferred] {
         edge.tell(now, &EngineEvent::Stop(reason), &mut out);
     }
-    std::iter::from_fn(|| pop(&mut out)).collect()
+    let written = std::iter::from_fn(|| out.pop()).filter(|(form, _)| *form == Form::Text);
+    written.map(|(_, message)| serde_json::from_slice(&message).unwrap()).collect()
+}
+
+/// The socket is lost twice, at the beginning and with audio of both sides in the middle; numbered messages follow.
+fn resumed(edge: &mut EdgeV1, out: &mut Outgoing) {
+    understand(edge, Incoming::Text(r#"{"type":"accept","resume":true}"#)).unwrap();
+    let start = start();
+    let mut resume = |edge: &mut EdgeV1, playout| {
+        assert!(edge.lose());
+        edge.resume(&Resumption { start: &start, away: Duration::from_millis(7), playout }, out);
+        understand(edge, Incoming::Text(r#"{"type":"accept"}"#)).unwrap();
+    };
+    resume(edge, None);
+    let frame = [1, 2, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 4, 0xFF];
+    understand(edge, Incoming::Binary(&frame)).unwrap();
+    understand(edge, Incoming::Text(r#"{"type":"finish","segment":4,"seq":3}"#)).unwrap();
+    let mut unheard = Outgoing::default();
+    for leg in [FIRST_LEG, callingedge::call::LegId(1)] {
+        let heard = callingedge::bridge::Heard {
+            leg,
+            format: AudioFormat::Pcmu,
+            payload: &[0xFF],
+            media_time: 0,
+            captured: now(),
+            discontinuity: false,
+        };
+        edge.hear(&heard, &mut unheard);
+    }
+    let standing = Standing { segment: SegmentId(4), played_ms: 1, buffered_ms: 2, underruns: 3 };
+    resume(edge, Some(standing));
+    edge.answer(&Answer::Marked { name: "m", result: MarkResult::Played, played_ms: 20 }, out);
 }
 
 /// `sample` with one thing wrong, or at least changed, in each.
@@ -307,8 +340,15 @@ fn spoil(sample: &Value) -> Vec<Value> {
 fn understood(message: &Value) -> Result<String, String> {
     let text = message.to_string();
     let mut edge = EdgeV1::new(CREDIT);
-    let said = edge.understand(Incoming::Text(&text)).map_err(|(mistake, _)| mistake.to_string())?;
+    let said = understand(&mut edge, Incoming::Text(&text)).map_err(|(mistake, _)| mistake.to_string())?;
     Ok(format!("{said:?} {edge:?}"))
+}
+
+fn understand<'a>(
+    edge: &mut EdgeV1,
+    message: Incoming<'a>,
+) -> Result<Said<'a>, (callingedge::bridge::Mistake, Option<String>)> {
+    edge.understand(message, &mut Outgoing::default())
 }
 
 fn start() -> EngineStart {
@@ -323,6 +363,7 @@ fn start() -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: vec![("Subject".into(), "Appointment".into())],
         started_at: Timestamp::from_unix_ms(1_779_298_264_120),
+        resume: Some(ResumeOffer { token: "0f".repeat(32).into(), within: Duration::from_secs(10) }),
         parameters: vec![("voice".into(), "alto".into())],
     }
 }
@@ -366,7 +407,7 @@ fn the_engine_hears_the_codec_it_accepted_with() {
     let mut out = Outgoing::default();
     let now = now();
     edge.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
-    edge.understand(Incoming::Text(r#"{"type":"accept","codec":"l16_8k"}"#)).unwrap();
+    understand(&mut edge, Incoming::Text(r#"{"type":"accept","codec":"l16_8k"}"#)).unwrap();
     out.clear();
 
     for (number, discontinuity) in [(0, false), (1, true)] {

@@ -147,6 +147,7 @@ fn begun(dialect: Dialect) -> (Interpreter, Outgoing) {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(0),
+        resume: None,
         parameters: Vec::new(),
     };
     interpreter.tell(now(), &EngineEvent::Start(Box::new(start)), &mut out);

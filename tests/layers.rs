@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "src/bridge/edge_v1.rs",
     "src/bridge/edge_v1/control.rs",
     "src/bridge/edge_v1/frame.rs",
+    "src/bridge/edge_v1/replay.rs",
     "src/bridge/interpreter.rs",
     "src/bridge/asterisk.rs",
     "src/bridge/border.rs",

@@ -515,6 +515,7 @@ fn start() -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(0),
+        resume: None,
         parameters: Vec::new(),
     }
 }

@@ -15,11 +15,11 @@ use super::language::Language;
 use super::openai::{Names, OpenAi};
 use super::pipecat::Pipecat;
 use super::plivo::Plivo;
-use super::said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};
+use super::said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Resumption, Said};
 use super::telnyx::Telnyx;
 use super::ultravox::Ultravox;
 use super::vonage::Vonage;
-use super::{EdgeV1, Outgoing, Twilio};
+use super::{EdgeV1, Outgoing, Replayed, Twilio};
 use crate::call::{CallId, Dialect, DtmfMethod, EngineEvent, LegId};
 
 /// A parser's complaint may repeat all it was given.
@@ -105,6 +105,23 @@ impl Interpreter {
     /// Writes what is wrong; not every dialect has words for it.
     pub fn complain(&mut self, complaint: &Complaint<'_>, out: &mut Outgoing) {
         self.language.complain(complaint, out);
+    }
+
+    /// The socket is lost. Whether the conversation can go on over another one; until it does, what there is to be told
+    /// is kept.
+    pub fn lose(&mut self) -> bool {
+        self.mistakes = 0;
+        self.language.lose()
+    }
+
+    /// There is another socket: writes what takes the conversation up again, and nothing else until the engine agrees.
+    pub fn resume(&mut self, resumption: &Resumption<'_>, out: &mut Outgoing) {
+        self.language.resume(resumption, out);
+    }
+
+    /// Writes more of what was kept while there was no socket: once a beat, so that the engine catches up.
+    pub fn catch_up(&mut self, out: &mut Outgoing) -> Replayed {
+        self.language.catch_up(out)
     }
 
     /// Reads one message. Audio is borrowed from it, or decoded into `scratch`; what the dialect wants answered at once

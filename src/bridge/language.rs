@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use media::Digit;
 
-use super::Outgoing;
-use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Said};
+use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said};
+use super::{Outgoing, Replayed};
 use crate::call::{DtmfMethod, EngineEvent, LegId};
 
 /// One conversation in one dialect. It remembers counters and names, and decides nothing about the call.
@@ -26,6 +26,19 @@ pub(super) trait Language: Debug + Send {
 
     /// Writes what is wrong; few dialects have words for it.
     fn complain(&mut self, _complaint: &Complaint<'_>, _out: &mut Outgoing) {}
+
+    /// The socket is lost. Whether the conversation can go on over another one; until it does, what there is to be told is kept.
+    fn lose(&mut self) -> bool {
+        false
+    }
+
+    /// There is another socket: writes what takes the conversation up again, and nothing else until the engine agrees.
+    fn resume(&mut self, _resumption: &Resumption<'_>, _out: &mut Outgoing) {}
+
+    /// Writes more of what was kept while there was no socket.
+    fn catch_up(&mut self, _out: &mut Outgoing) -> Replayed {
+        Replayed::default()
+    }
 
     /// Reads one message; audio is borrowed from it, or decoded into `scratch`. What the dialect wants answered at once goes
     /// into `out`.

@@ -34,10 +34,13 @@ mod vonage;
 
 pub use dial::{Dialler, EngineSocket, SocketLimits};
 pub use edge_v1::{
-    EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT, Track,
+    EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT,
+    Replayed, Track,
 };
 pub use interpreter::{Credit, Interpreter};
 pub use outgoing::{Form, Outgoing};
-pub use said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Said};
+pub use said::{
+    Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Resumption, Said, Standing,
+};
 pub use stream::{EngineStream, Waits};
 pub use twilio::Twilio;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use media::{AudioFormat, Digit, MarkResult, SegmentId};
 
-use crate::call::{EngineCommand, LegId};
+use crate::call::{EngineCommand, EngineStart, LegId};
 
 /// So many messages in a row that cannot be understood end the conversation; one good message starts the
 /// count anew.
@@ -94,6 +94,9 @@ pub enum Mistake {
     /// No such message.
     #[error("there is no message of type {0:?}")]
     UnknownType(String),
+    /// The engine speaks though it has not said yet that it takes the conversation up again.
+    #[error("answer `resume` with `accept` or `reject` first")]
+    NotResumed,
     /// The header of a binary message is wrong.
     #[error(transparent)]
     Frame(#[from] super::FrameError),
@@ -116,6 +119,7 @@ impl Mistake {
             Self::Malformed(_) => "message.malformed",
             Self::NotBase64 => "message.not_base64",
             Self::UnknownType(_) => "message.unknown_type",
+            Self::NotResumed => "resume.not_accepted",
             Self::Frame(error) => error.code(),
             Self::Field { .. } => "message.field",
         }
@@ -126,7 +130,11 @@ impl Mistake {
         match self {
             Self::Binary => 1003,
             Self::NotJson { .. } | Self::NotBase64 => 1007,
-            Self::Malformed(_) | Self::UnknownType(_) | Self::Frame(_) | Self::Field { .. } => 1008,
+            Self::Malformed(_)
+            | Self::UnknownType(_)
+            | Self::NotResumed
+            | Self::Frame(_)
+            | Self::Field { .. } => 1008,
         }
     }
 }
@@ -158,6 +166,30 @@ pub struct Heard<'a> {
     pub captured: Instant,
     /// Something before it is missing.
     pub discontinuity: bool,
+}
+
+/// The conversation goes on over another socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Resumption<'a> {
+    /// What the engine would be told now if it were the beginning.
+    pub start: &'a EngineStart,
+    /// How long there was no socket.
+    pub away: Duration,
+    /// Where the play-out stands; nothing when nothing was played yet.
+    pub playout: Option<Standing>,
+}
+
+/// How far the play-out is, as in [`Answer::Position`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The segment being played.
+    pub segment: SegmentId,
+    /// How much of it was played.
+    pub played_ms: u32,
+    /// How much waits, of all segments.
+    pub buffered_ms: u32,
+    /// How often it ran dry.
+    pub underruns: u32,
 }
 
 /// What became of an engine's audio.

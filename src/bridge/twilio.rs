@@ -454,6 +454,7 @@ mod tests {
             sip_call_id: "a84b4c76e66710".into(),
             sip_headers: Vec::new(),
             started_at: Timestamp::from_unix_ms(0),
+            resume: None,
             parameters: vec![("voice".into(), "alto".into()), ("call_id".into(), "overruled".into())],
         }
     }

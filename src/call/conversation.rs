@@ -251,9 +251,12 @@ impl Call {
 
     /// The engine's socket is up.
     pub(super) fn engine_connected(&mut self, hands: &mut Hands<'_>) {
+        if self.engine_reconnected(hands) {
+            return;
+        }
         match self.link {
             // A dial that was given up and begun again can bring two: the worker keeps the newest, which knows nothing yet.
-            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking => {}
+            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking | Link::Resuming(_) => {}
             // Nobody wants it any more.
             Link::Idle | Link::Gone => {
                 return hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::Transferred));
@@ -262,6 +265,7 @@ impl Call {
         self.milestone(hands, Layer::Engine, "engine connected", None);
         if self.engine.dialect.decides_before_answer() {
             self.link = Link::Deciding { give_up: hands.now + self.engine.accept_timeout };
+            self.offer_resumption(hands);
             let start = self.start(hands);
             self.tell_engine(hands, start);
         } else {
@@ -293,7 +297,7 @@ impl Call {
         self.milestone(hands, Layer::Engine, "engine has the caller", None);
     }
 
-    fn start(&self, hands: &Hands<'_>) -> EngineEvent {
+    pub(super) fn start(&self, hands: &Hands<'_>) -> EngineEvent {
         let view = self.story.view();
         EngineEvent::Start(Box::new(EngineStart {
             call: self.id,
@@ -307,6 +311,7 @@ impl Call {
             sip_headers: self.headers.clone(),
             started_at: hands.outputs.timestamp(self.story.began()),
             parameters: self.parameters(),
+            resume: self.resume_offer(),
         }))
     }
 
@@ -320,7 +325,7 @@ impl Call {
 
     pub(super) fn tell_engine(&self, hands: &mut Hands<'_>, event: EngineEvent) {
         match self.link {
-            Link::Deciding { .. } | Link::Willing | Link::Speaking => {
+            Link::Deciding { .. } | Link::Willing | Link::Speaking | Link::Resuming(_) => {
                 hands.outputs.voice(self.id, VoiceOrder::Tell(event));
             }
             Link::Idle | Link::Dialling | Link::Gone => {}
@@ -338,6 +343,9 @@ impl Call {
         // An order that is under way while another engine is dialled is of the one before.
         if self.is_ending() || matches!(self.link, Link::Gone | Link::Idle | Link::Dialling) {
             return;
+        }
+        if let Link::Resuming(_) = self.link {
+            return self.asked_engine_said(hands, &command);
         }
         match command {
             EngineCommand::Accept => self.engine_accepted(hands),

@@ -7,6 +7,7 @@ use super::clock::Timestamp;
 use super::context::Context;
 use super::event::EndReason;
 use super::ids::{CallId, ProviderKey};
+use super::resumption::ResumeOffer;
 use super::view::{Direction, Mode};
 
 /// The wire language of an engine.
@@ -66,6 +67,11 @@ impl Dialect {
     /// The engine itself says whether the call is taken. Others take it by accepting the socket, and hear of
     /// the call only when it was answered.
     pub fn decides_before_answer(self) -> bool {
+        self == Self::EdgeV1
+    }
+
+    /// There are words for taking a conversation up again over another socket.
+    pub fn can_resume(self) -> bool {
         self == Self::EdgeV1
     }
 
@@ -182,6 +188,8 @@ pub struct EngineStart {
     pub started_at: Timestamp,
     /// Fixed values from the engine's configuration (Twilio: `customParameters`).
     pub parameters: Vec<(String, String)>,
+    /// How it may take the conversation up again, where its dialect can and the configuration lets it.
+    pub resume: Option<ResumeOffer>,
 }
 
 /// What the call tells its engine.

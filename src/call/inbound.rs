@@ -113,7 +113,7 @@ impl Call {
         let is_ready = match self.link {
             Link::Willing => true,
             Link::Gone => self.has_humans(),
-            Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Speaking => false,
+            Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Speaking | Link::Resuming(_) => false,
         };
         let (State::Ringing { .. }, true) = (&self.state, is_ready) else { return };
         let (Some(dialog), Some(negotiator)) = (self.leg.dialog, self.leg.negotiator.as_mut()) else {

@@ -33,6 +33,7 @@ mod party;
 mod record;
 mod reference;
 mod registration;
+mod resumption;
 mod settings;
 mod standby;
 mod table;
@@ -60,6 +61,7 @@ pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, Provide
 pub use naming::{Located, TargetName, TrunkNames};
 pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
+pub use resumption::{ResumeOffer, ResumeToken};
 pub use settings::{
     AfterHuman, Engine, Fallback, Handling, NumberPattern, Provider, ProviderKind, RecordingSettings,
     RingGroup, Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, Workflow,

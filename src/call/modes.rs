@@ -165,7 +165,7 @@ impl Call {
         let held = self.parties.iter().any(|party| party.is_joined() && party.leg.held);
         let alone = matches!(self.link, Link::Gone);
         let asked = self.transfer.as_ref().is_some_and(|transfer| alone || !transfer.is_referring());
-        let waits = asked || held || self.on_hold || self.awaits_stand_in();
+        let waits = asked || held || self.on_hold || self.awaits_stand_in() || self.awaits_return();
         if waits != self.waits {
             self.waits = waits;
             let own = || self.handling.waiting.clone().unwrap_or_else(waiting::ringback);
@@ -253,7 +253,7 @@ impl Call {
     pub(super) fn dismiss_engine(&mut self, hands: &mut Hands<'_>) {
         match self.link {
             Link::Idle | Link::Gone => return,
-            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking => {}
+            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking | Link::Resuming(_) => {}
         }
         self.link = Link::Gone;
         self.milestone(hands, Layer::Engine, "engine dismissed", None);
@@ -341,7 +341,12 @@ impl Call {
             }
             (
                 Mode::AiOnly | Mode::AiFirst,
-                Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking,
+                Link::Idle
+                | Link::Dialling
+                | Link::Deciding { .. }
+                | Link::Willing
+                | Link::Speaking
+                | Link::Resuming(_),
             ) => return,
         };
         if self.has_humans() {

@@ -29,6 +29,7 @@ use super::outputs::Outputs;
 use super::party::Party;
 use super::record::Layer;
 use super::reference::References;
+use super::resumption::{Resumption, Returns};
 use super::settings::{Engine, Handling, Provider, Settings};
 use super::standby::Standby;
 use super::telling::{self, Story};
@@ -95,6 +96,8 @@ pub(super) enum Link {
     Willing,
     /// It has the caller.
     Speaking,
+    /// It had the caller; its socket is lost, and it is called back.
+    Resuming(Resumption),
     /// Lost, refused or dismissed.
     Gone,
 }
@@ -139,6 +142,8 @@ pub(super) struct Call {
     pub(super) muted: Vec<Voice>,
     /// The engine takes the caller back when the human has gone.
     pub(super) returns_to_engine: bool,
+    /// How its engine came back after its socket was lost.
+    pub(super) returns: Returns,
     pub(super) transfer: Option<Transfer>,
     pub(super) max_duration: Duration,
     /// Who is at the first leg: whom the INVITE was from, or for.
@@ -198,6 +203,7 @@ impl Call {
             on_hold: false,
             muted: Vec::new(),
             returns_to_engine: false,
+            returns: Returns::default(),
             transfer: None,
             max_duration,
             caller: None,
@@ -240,8 +246,9 @@ impl Call {
             | State::Ending { give_up } => Some(give_up),
             State::Confirming => None,
         };
-        let link = match self.link {
-            Link::Deciding { give_up } => Some(give_up),
+        let link = match &self.link {
+            Link::Deciding { give_up } => Some(*give_up),
+            Link::Resuming(resumption) => resumption.poll_timeout(),
             Link::Idle | Link::Dialling | Link::Willing | Link::Speaking | Link::Gone => None,
         };
         let transfer = self.transfer.as_ref().and_then(Transfer::poll_timeout);
@@ -282,6 +289,7 @@ impl Call {
         if matches!(self.link, Link::Deciding { give_up } if give_up <= now) && !self.is_ending() {
             self.engine_gone(hands, super::engine::EngineFailure::Timeout);
         }
+        self.pursue_engine(hands);
         if self.transfer.as_ref().and_then(Transfer::poll_timeout).is_some_and(|at| at <= now) {
             self.transfer_timed_out(hands);
         }
@@ -304,11 +312,18 @@ impl Call {
             VoiceFact::EngineNotReached(failure) if matches!(self.link, Link::Dialling) => {
                 self.engine_gone(hands, failure);
             }
+            VoiceFact::EngineNotReached(failure) if self.is_calling_back() => {
+                self.attempt_failed(hands, &failure);
+            }
             // Another dial has taken its place, or nobody wants it any more.
             VoiceFact::EngineNotReached(_) => {}
             // It is an earlier engine's end: the one that is dialled has no socket yet.
             VoiceFact::EngineGone(_) if matches!(self.link, Link::Dialling) => {}
+            VoiceFact::EngineGone(failure) if matches!(self.link, Link::Resuming(_)) => {
+                self.resumption_failed(hands, &failure);
+            }
             VoiceFact::EngineGone(failure) => self.engine_gone(hands, failure),
+            VoiceFact::EngineAway(failure) => self.engine_away(hands, failure),
             VoiceFact::Engine(command) => self.engine_ordered(hands, command),
             VoiceFact::Dtmf { leg, digit, method, .. } => {
                 let how = Some(method.as_str().to_owned());

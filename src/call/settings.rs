@@ -337,6 +337,8 @@ pub struct Engine {
     pub connect_timeout: Duration,
     /// From `start` to its decision.
     pub accept_timeout: Duration,
+    /// How long an engine that can resume is asked to, after its socket was lost; zero: never.
+    pub resume_timeout: Duration,
     /// Who is asked in its place when it fails.
     pub fallback: Option<EngineName>,
     /// When it is lost in the middle of a call.

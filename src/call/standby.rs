@@ -30,6 +30,9 @@ pub(super) struct Standby {
     failing: BTreeMap<EngineName, Failing>,
     /// Engines that took the place of another.
     pub(super) stood_in: u64,
+    /// Engines that went on over another socket, and those that did not.
+    pub(super) resumed: u64,
+    pub(super) not_resumed: u64,
 }
 
 #[derive(Debug)]
@@ -127,7 +130,7 @@ impl Call {
     pub(super) fn awaits_stand_in(&self) -> bool {
         let is_coming = match self.link {
             Link::Dialling | Link::Deciding { .. } => true,
-            Link::Idle | Link::Willing | Link::Speaking | Link::Gone => false,
+            Link::Idle | Link::Willing | Link::Speaking | Link::Resuming(_) | Link::Gone => false,
         };
         is_coming && !self.had_engines.is_empty() && matches!(self.state, State::Talking { .. })
     }

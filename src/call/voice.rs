@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::RecordMode;
-use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure};
+use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
 use super::settings::RecordingSettings;
@@ -32,6 +32,14 @@ pub enum VoiceOrder {
     },
     /// Tell the engine.
     Tell(EngineEvent),
+    /// The socket that is up now is for the engine that is away: ask it to go on. Its consent is told as
+    /// [`EngineCommand::Accept`].
+    ResumeEngine {
+        /// What it would be told now if it were the beginning.
+        start: Box<EngineStart>,
+        /// How long there was no socket.
+        away: Duration,
+    },
     /// Play to the leg instead of the engine's audio; answered by [`VoiceFact::Announced`].
     Announce {
         /// The leg.
@@ -156,6 +164,8 @@ pub enum VoiceFact {
     EngineNotReached(EngineFailure),
     /// The engine is no longer there.
     EngineGone(EngineFailure),
+    /// The engine's socket is lost. It can go on over another one: what it should hear is kept until it does, or is dismissed.
+    EngineAway(EngineFailure),
     /// The engine ordered something.
     Engine(EngineCommand),
     /// A digit from the far end. The engine was told already.

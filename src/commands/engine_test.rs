@@ -117,6 +117,7 @@ fn examine(options: &Options) -> Result<Vec<Check>, Box<dyn std::error::Error + 
     }
     let engine = Engine {
         fallback: None,
+        resume_timeout: Duration::from_secs(10),
         name: "tested".into(),
         url: options.url.clone(),
         dialect: options.dialect,
@@ -380,6 +381,7 @@ impl<'a> Conversation<'a> {
             sip_call_id: "engine-test".into(),
             sip_headers: Vec::new(),
             started_at: Timestamp::from(SystemTime::now()),
+            resume: None,
             parameters: self.options.parameters.clone(),
         }
     }

@@ -90,6 +90,7 @@ fn engine(
     let parameters = parameters(&mut section);
     let connect_timeout = section.milliseconds("connect_timeout_ms", 100..=60_000);
     let accept_timeout = section.milliseconds("accept_timeout_ms", 100..=120_000);
+    let resume_timeout = section.milliseconds("resume_timeout_ms", 0..=60_000);
     let fallback = engines.read(&mut section, "fallback", "engine");
     if fallback.as_deref() == Some(name) {
         let problem = "an engine does not stand in for itself; name another one, or leave it out";
@@ -106,6 +107,7 @@ fn engine(
         parameters,
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(3)),
         accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
+        resume_timeout: resume_timeout.unwrap_or(Duration::from_secs(10)),
         fallback: fallback.map(|fallback| fallback.as_str().into()),
         on_lost: on_lost?,
     })

@@ -227,6 +227,20 @@ pub(super) struct Lost {
 }
 
 impl Lost {
+    /// It was the socket or the engine behind it, not what the engine said: that it would say again.
+    pub(super) fn may_come_back(&self) -> bool {
+        match self.failure {
+            EngineFailure::Closed { .. } | EngineFailure::Broken(_) | EngineFailure::Stalled => true,
+            EngineFailure::Protocol(_)
+            | EngineFailure::Dns
+            | EngineFailure::Connect(_)
+            | EngineFailure::Tls(_)
+            | EngineFailure::Http { .. }
+            | EngineFailure::Upgrade(_)
+            | EngineFailure::Timeout => false,
+        }
+    }
+
     fn closed(code: Option<u16>) -> Self {
         Self { failure: EngineFailure::Closed { code }, close: None }
     }

@@ -8,6 +8,10 @@ pub struct Tally {
     pub frames_to_engine: u64,
     /// Frames not given to an engine because it did not read.
     pub frames_to_engine_dropped: u64,
+    /// Frames that an engine which had lost its socket heard late, most of them a second time.
+    pub frames_replayed: u64,
+    /// Frames and messages that were too old to be kept for such an engine.
+    pub replay_lost: u64,
     /// RTP packets sent to legs.
     pub packets_to_leg: u64,
     /// Datagrams from legs that were not used.

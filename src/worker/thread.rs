@@ -471,6 +471,7 @@ impl Shared {
                 }
             }
             VoiceOrder::Tell(event) => call.voice.tell(now, &event, &mut turn),
+            VoiceOrder::ResumeEngine { start, away } => call.voice.resume_engine(&start, away, &mut turn),
             VoiceOrder::Announce { leg, audio } => call.voice.announce(now, leg, &audio, &mut turn),
             VoiceOrder::SendDtmf { leg, digits, duration } => {
                 if let Err(error) = call.voice.send_dtmf(leg, &digits, duration) {
@@ -548,7 +549,9 @@ impl Shared {
         }
         self.engines += 1;
         call.engine = Some(Engine { link, watched: Interest::READ });
-        call.voice.attach(interpreter);
+        if !call.voice.is_away() {
+            call.voice.attach(interpreter);
+        }
         call.facts.push_back(VoiceFact::EngineConnected);
         // What came with the answer to the upgrade is in no socket any more: the poller would not tell of it.
         self.read_messages(now, call);
@@ -570,8 +573,13 @@ impl Shared {
     /// The engine is gone, or has to go because of what it did.
     fn lose_engine(&mut self, now: Instant, call: &mut Call, lost: Lost) {
         debug!(call = %call.id, failure = %lost.failure, "engine gone");
-        self.part(now, call, lost.close);
-        call.facts.push_back(VoiceFact::EngineGone(lost.failure));
+        let away = lost.may_come_back() && call.voice.lose();
+        if !away {
+            call.voice.detach();
+        }
+        self.let_go(now, call, lost.close);
+        let fact = if away { VoiceFact::EngineAway } else { VoiceFact::EngineGone };
+        call.facts.push_back(fact(lost.failure));
     }
 
     /// Tells the engine why, and lets go of it.
@@ -587,9 +595,14 @@ impl Shared {
         self.part(now, call, Some(1000));
     }
 
-    /// Lets go of the engine's socket: with a code it is closed in order, without one it is gone already.
+    /// Lets go of the engine.
     fn part(&mut self, now: Instant, call: &mut Call, code: Option<u16>) {
         call.voice.detach();
+        self.let_go(now, call, code);
+    }
+
+    /// Lets go of the engine's socket: with a code it is closed in order, without one it is gone already.
+    fn let_go(&mut self, now: Instant, call: &mut Call, code: Option<u16>) {
         self.out.clear();
         let Some(Engine { mut link, .. }) = call.engine.take() else { return };
         self.engines -= 1;

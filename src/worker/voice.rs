@@ -29,11 +29,12 @@ use super::relay::{Relay, Waiting, blend};
 use super::tally::Tally;
 use super::tape::Tape;
 use crate::bridge::{
-    Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Said,
+    Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Resumption, Said,
+    Standing,
 };
 use crate::call::{
-    Announcement, AnsweredBy, DtmfMethod, EngineEvent, FIRST_LEG, LegId, LegSummary, RecordMode, VoiceFact,
-    VoiceRoute, VoiceSummary,
+    Announcement, AnsweredBy, DtmfMethod, EngineEvent, EngineStart, FIRST_LEG, LegId, LegSummary, RecordMode,
+    VoiceFact, VoiceRoute, VoiceSummary,
 };
 
 /// How often an engine is told where the play-out stands while something waits.
@@ -95,6 +96,8 @@ pub struct Voice {
     /// A second of the recording that nobody has taken yet.
     chunk: Option<Vec<i16>>,
     engine: Option<Interpreter>,
+    /// The engine has no socket, and may get another one.
+    away: bool,
     early: Early,
     playing: Playing,
     announcements: u32,
@@ -164,6 +167,7 @@ impl Voice {
             tape: None,
             chunk: None,
             engine: None,
+            away: false,
             early: Early::default(),
             playing: Playing::Engine,
             announcements: 0,
@@ -280,6 +284,7 @@ impl Voice {
     /// The engine's socket is up.
     pub fn attach(&mut self, interpreter: Interpreter) {
         self.engine = Some(interpreter);
+        self.away = false;
         for media in self.legs.iter_mut().filter_map(|leg| leg.media.as_mut()) {
             media.session.playout().new_speaker();
             media.position = None;
@@ -289,6 +294,36 @@ impl Voice {
     /// The engine is no longer there. What it said so far is still played.
     pub fn detach(&mut self) {
         self.engine = None;
+        self.away = false;
+    }
+
+    /// The engine's socket is lost. Whether it can go on over another one: what it should be told is kept until then.
+    pub fn lose(&mut self) -> bool {
+        self.away = self.engine.as_mut().is_some_and(Interpreter::lose);
+        self.away
+    }
+
+    /// Whether the next socket is for an engine that has lost its own.
+    pub fn is_away(&self) -> bool {
+        self.away
+    }
+
+    /// The engine that was away has a socket: it is asked to go on.
+    pub fn resume_engine(&mut self, start: &EngineStart, away: Duration, turn: &mut Turn<'_>) {
+        let playout = self.standing();
+        if let Some(engine) = self.engine.as_mut().filter(|_| self.away) {
+            self.away = false;
+            engine.resume(&Resumption { start, away, playout }, turn.out);
+        }
+    }
+
+    /// Where the play-out of the engine's audio stands.
+    fn standing(&mut self) -> Option<Standing> {
+        let media = self.engine_leg().and_then(|leg| self.media(leg))?;
+        let (segment, underruns, _) = media.position?;
+        let playout = media.session.playout();
+        let (played_ms, buffered_ms) = (playout.played_ms(segment), playout.buffered_ms());
+        Some(Standing { segment, played_ms, buffered_ms, underruns })
     }
 
     /// Whether there is an engine.
@@ -345,6 +380,11 @@ impl Voice {
         buffer: &mut [u8],
         turn: &mut Turn<'_>,
     ) -> Option<(usize, SocketAddr)> {
+        if let Some(engine) = self.engine.as_mut().filter(|_| !congested) {
+            let replayed = engine.catch_up(turn.out);
+            turn.tally.frames_replayed += replayed.frames;
+            turn.tally.replay_lost += replayed.lost;
+        }
         let media = self.media(leg)?;
         if media.session.poll_timeout().is_some_and(|due| due <= now) {
             media.session.handle_timeout(now);

@@ -15,6 +15,7 @@ mod orders;
 mod outbound;
 mod policy;
 mod registering;
+mod resumption;
 mod running;
 mod standby;
 mod stopping;

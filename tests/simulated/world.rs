@@ -34,12 +34,17 @@ pub(crate) struct Report {
     /// From which mode to which.
     pub(crate) modes: BTreeMap<(&'static str, &'static str), u64>,
     pub(crate) datagrams: u64,
+    /// Engines that went on over another socket, and those that did not.
+    pub(crate) resumed: u64,
+    pub(crate) not_resumed: u64,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.datagrams += other.datagrams;
+        self.resumed += other.resumed;
+        self.not_resumed += other.not_resumed;
         for (kind, count) in &other.kinds {
             *self.kinds.entry(kind).or_default() += count;
         }
@@ -56,6 +61,8 @@ impl Report {
 
     /// A simulation that never loses an engine or never crosses a CANCEL proves nothing.
     pub(crate) fn assert_that_everything_happened(&self) {
+        assert!(self.resumed > 50, "engines went on over another socket too rarely");
+        assert!(self.not_resumed > 20, "engines stayed away too rarely");
         for kind in
             ["placed", "inbound_ringing", "answered", "no_answer", "busy", "transferred", "ended", "error"]
         {
@@ -128,6 +135,10 @@ struct Voice {
     opened: BTreeSet<LegId>,
     closed: bool,
     engine: bool,
+    /// The engine has lost its socket and may get another one.
+    away: bool,
+    /// It was told of the answer in a dialect that knows of resuming.
+    spoke: bool,
 }
 
 pub(crate) struct World {
@@ -195,6 +206,8 @@ impl World {
         let told = tell(&self.disk);
         self.check_stories(&told);
         self.report.calls = calls;
+        let tally = self.exchange.tally();
+        (self.report.resumed, self.report.not_resumed) = (tally.resumed, tally.not_resumed);
         self.report
     }
 
@@ -305,7 +318,14 @@ impl World {
             }
             Happening::EngineDies(call) => {
                 let voice = self.voices.entry(call).or_default();
-                if std::mem::take(&mut voice.engine) && !voice.closed {
+                let lost = std::mem::take(&mut voice.engine) && !voice.closed;
+                // As an engine says in its `accept`.
+                let can_resume = lost && voice.spoke && self.chance.random_bool(0.7);
+                if can_resume {
+                    voice.away = true;
+                    let failure = EngineFailure::Broken("reset".into());
+                    self.exchange.handle_voice(now, call, VoiceFact::EngineAway(failure));
+                } else if lost {
                     let failure = match self.chance.random_range(0..4) {
                         0 => EngineFailure::Closed { code: Some(1000) },
                         1 => EngineFailure::Closed { code: Some(1011) },
@@ -416,8 +436,18 @@ impl World {
                     self.later.at(at, Happening::Voice(call, VoiceFact::Inactive { leg }));
                 }
             }
-            VoiceOrder::Tell(EngineEvent::Start(_)) => self.engine_is_told(call),
-            VoiceOrder::Tell(EngineEvent::Answered) => self.engine_speaks(call),
+            VoiceOrder::Tell(EngineEvent::Start(_)) => {
+                voice.away = false;
+                self.engine_is_told(call);
+            }
+            VoiceOrder::Tell(EngineEvent::Answered) => {
+                voice.spoke = true;
+                self.engine_speaks(call);
+            }
+            VoiceOrder::ResumeEngine { .. } => {
+                assert!(std::mem::take(&mut voice.away), "seed {}: nobody is away", self.seed);
+                self.engine_is_asked(call);
+            }
             VoiceOrder::Tell(_)
             | VoiceOrder::SendDtmf { .. }
             | VoiceOrder::Pressed { .. }
@@ -442,7 +472,9 @@ impl World {
                 let at = self.now + Duration::from_millis(self.chance.random_range(0..3_000));
                 self.later.at(at, Happening::Voice(call, VoiceFact::Drained));
             }
-            VoiceOrder::DismissEngine(_) => voice.engine = false,
+            VoiceOrder::DismissEngine(_) => {
+                (voice.engine, voice.away, voice.spoke) = (false, false, false);
+            }
             VoiceOrder::Close(_) => {
                 let summary = VoiceSummary { legs: vec![LegSummary::default()], ..VoiceSummary::default() };
                 self.later.at(soon, Happening::Voice(call, VoiceFact::Closed(summary)));
@@ -501,6 +533,24 @@ impl World {
         }
         if let Some(after) = temper.dies {
             self.later.at(self.now + after, Happening::EngineDies(call));
+        }
+    }
+
+    /// It goes on, or refuses, or says nothing, or its socket is lost again.
+    fn engine_is_asked(&mut self, call: CallId) {
+        let at = self.now + Duration::from_millis(self.chance.random_range(0..1_000));
+        match self.chance.random_range(0..10) {
+            0 => {
+                let refusal = EngineCommand::Reject { status: 481, reason: "Gone".into() };
+                self.later.at(at, Happening::EngineSays(call, refusal));
+            }
+            1 => {}
+            2 => self.later.at(at, Happening::EngineDies(call)),
+            _ => {
+                self.later.at(at, Happening::EngineSays(call, EngineCommand::Accept));
+                let dies = at + Duration::from_millis(self.chance.random_range(0..10_000));
+                self.later.at(dies, Happening::EngineDies(call));
+            }
         }
     }
 
@@ -836,6 +886,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             parameters: Vec::new(),
             connect_timeout: Duration::from_secs(2),
             accept_timeout: Duration::from_secs(3),
+            resume_timeout: Duration::from_secs(10),
             fallback: (seed.is_multiple_of(3) && name == "native").then(|| "bot".into()),
             on_lost,
         })

@@ -122,6 +122,7 @@ impl Rig {
             connect_timeout: PATIENCE,
             accept_timeout: PATIENCE,
             fallback: None,
+            resume_timeout: Duration::from_secs(10),
             on_lost: Fallback::HangUp,
         };
         let dialler = Dialler::new(SocketLimits::default(), RootCertStore::empty());
@@ -307,6 +308,7 @@ pub(crate) fn start(call: CallId) -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(1_779_298_264_120),
+        resume: None,
         parameters: Vec::new(),
     }
 }

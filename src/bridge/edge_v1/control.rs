@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::frame::{FrameCodec, HIGHEST_SEGMENT};
+use super::replay::Position;
 use crate::bridge::said::{Mistake, Said};
 use crate::call::{
     CallId, Context, Direction, DtmfMethod, EndReason, EngineCommand, LegRole, Mode, ProviderKey, Timestamp,
@@ -33,6 +34,7 @@ const USUAL_DIGIT_MS: u32 = 100;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ToEngine<'a> {
     Start(Box<Start<'a>>),
+    Resume(Box<Resume<'a>>),
     EarlyMedia {},
     Answered {},
     Hold {},
@@ -65,6 +67,54 @@ pub(super) struct Start<'a> {
     pub(super) audio: AudioPart,
     pub(super) window_ms: u64,
     pub(super) limit_ms: u64,
+    pub(super) resume: Option<ResumePart<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ResumePart<'a> {
+    pub(super) token: &'a str,
+    pub(super) within_ms: u64,
+    pub(super) replay_ms: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Resume<'a> {
+    pub(super) version: u8,
+    pub(super) token: Option<&'a str>,
+    pub(super) away_ms: u64,
+    pub(super) heard: HeardPart,
+    pub(super) kept: Vec<KeptPart>,
+    pub(super) playout: Option<PlayoutPart>,
+    pub(super) start: Start<'a>,
+}
+
+/// How far one side has heard the other.
+#[derive(Debug, Serialize)]
+pub(super) struct HeardPart {
+    pub(super) audio: Vec<HeardTrack>,
+    pub(super) messages: Option<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HeardTrack {
+    pub(super) track: u8,
+    pub(super) seq: u32,
+}
+
+/// What of a track can be told again.
+#[derive(Debug, Serialize)]
+pub(super) struct KeptPart {
+    pub(super) track: u8,
+    pub(super) from_seq: u32,
+    pub(super) to_seq: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PlayoutPart {
+    pub(super) segment: u32,
+    pub(super) played_ms: u32,
+    pub(super) buffered_ms: u32,
+    pub(super) underruns: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,11 +173,36 @@ struct Head<'a> {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What was read of a message: what it says, and the codec that an `accept` chose.
+/// What was read of a message: what it says to the call, and what it says to the dialect.
 #[derive(Debug, PartialEq)]
 pub(super) struct Read<'a> {
     pub(super) said: Said<'a>,
-    pub(super) codec: Option<FrameCodec>,
+    pub(super) aside: Aside,
+}
+
+/// What concerns nobody but the dialect itself.
+#[derive(Debug, PartialEq)]
+pub(super) enum Aside {
+    /// An `accept`: what the engine wants to hear, whether it can resume, and how far it has heard.
+    Accepted {
+        codec: Option<FrameCodec>,
+        resumes: bool,
+        heard: Option<Position>,
+    },
+    /// How far the engine has heard.
+    Acknowledged(Position),
+    /// The engine has a trouble.
+    Troubled,
+    Nothing,
+}
+
+/// The number that an engine has given its message.
+pub(super) fn sequence(text: &str) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        seq: u32,
+    }
+    serde_json::from_str(text).ok().map(|Numbered { seq }| seq)
 }
 
 /// Reads one message.
@@ -149,7 +224,14 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
     let said = match kind {
         "accept" => {
             let accept: Accept<'_> = serde_json::from_str(text)?;
-            return Ok(Read { said: Said::Command(EngineCommand::Accept), codec: accept.codec()? });
+            let codec = accept.codec()?;
+            let heard = accept.heard.map(|heard| heard.0.position()).transpose()?;
+            let aside = Aside::Accepted { codec, resumes: accept.resume, heard };
+            return Ok(Read { said: Said::Command(EngineCommand::Accept), aside });
+        }
+        "ack" => {
+            let heard: HeardMessage = serde_json::from_str(text)?;
+            return Ok(Read { said: Said::Nothing, aside: Aside::Acknowledged(heard.position()?) });
         }
         "ring" => Said::Command(EngineCommand::Ring),
         "early_media" => Said::Command(EngineCommand::EarlyMedia),
@@ -192,10 +274,10 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
             Said::Command(EngineCommand::Context(message.context.0.into()))
         }
         // An engine may tell us of its troubles; there is nothing to obey.
-        "error" => Said::Nothing,
+        "error" => return Ok(Read { said: Said::Nothing, aside: Aside::Troubled }),
         unknown => return Err(Mistake::UnknownType(shorten(unknown))),
     };
-    Ok(Read { said, codec: None })
+    Ok(Read { said, aside: Aside::Nothing })
 }
 
 fn segment(number: u32) -> Result<SegmentId, Mistake> {
@@ -211,6 +293,10 @@ fn shorten(text: &str) -> String {
 struct Accept<'a> {
     #[serde(borrow, default)]
     codec: Option<Text<'a>>,
+    #[serde(default)]
+    resume: bool,
+    #[serde(default, deserialize_with = "given")]
+    heard: Option<Object<HeardMessage>>,
 }
 
 impl Accept<'_> {
@@ -218,6 +304,25 @@ impl Accept<'_> {
         let Some(Text(name)) = &self.codec else { return Ok(None) };
         let must = "must be one of start.audio.codecs";
         FrameCodec::from_name(name).map(Some).ok_or(Mistake::Field { field: "codec", must })
+    }
+}
+
+#[derive(Deserialize)]
+struct HeardMessage {
+    #[serde(default)]
+    audio: Vec<Object<HeardTrack>>,
+    #[serde(default)]
+    messages: Option<u32>,
+}
+
+impl HeardMessage {
+    fn position(self) -> Result<Position, Mistake> {
+        let mut position = Position { messages: self.messages, ..Position::default() };
+        for Object(HeardTrack { track, seq }) in self.audio {
+            let wrong = Mistake::Field { field: "track", must: "must be 0 or 1" };
+            *position.tracks.get_mut(usize::from(track)).ok_or(wrong)? = Some(seq);
+        }
+        Ok(position)
     }
 }
 
@@ -279,7 +384,9 @@ impl Target {
 }
 
 /// Left out or an object; null is neither.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Object<Target>>, D::Error> {
+fn given<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Object<T>>, D::Error> {
     Object::deserialize(deserializer).map(Some)
 }
 

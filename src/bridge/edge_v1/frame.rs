@@ -16,6 +16,9 @@ use media::{AudioFormat, SampleRate};
 /// Bytes before the audio.
 pub const HEADER_LENGTH: usize = 16;
 
+/// Where the flags stand in the header.
+pub(super) const FLAGS_AT: usize = 2;
+
 /// The highest number that an engine may give a segment; those above are the edge's own, for announcements.
 pub const HIGHEST_SEGMENT: u32 = u32::MAX / 2;
 

@@ -83,6 +83,10 @@ pub struct Tally {
     pub stood_in: u64,
     /// Engines that failed too often to be asked as usual.
     pub left_alone: usize,
+    /// Engines that went on over another socket after theirs was lost, since the start.
+    pub resumed: u64,
+    /// Engines that could have, and did not.
+    pub not_resumed: u64,
 }
 
 /// See the module.
@@ -349,6 +353,8 @@ impl Exchange {
             to_register: self.registrations.len(),
             stood_in: self.standby.stood_in,
             left_alone: self.standby.left_alone(),
+            resumed: self.standby.resumed,
+            not_resumed: self.standby.not_resumed,
             ..self.tally
         }
     }
