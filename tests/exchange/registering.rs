@@ -100,6 +100,21 @@ fn a_stop_takes_the_registration_back_and_waits_for_the_answer() {
     assert!(!asked(&line), "nothing is registered again");
 }
 
+/// A deadline that has passed and that nothing moves would keep the process busy for all that time.
+#[test]
+fn while_a_registration_is_taken_back_nothing_else_is_due() {
+    let mut line = Line::with(registering());
+    line.pass(Duration::from_millis(1));
+    answer(&mut line, StatusCode::OK, &[]);
+
+    line.exchange.stop(line.now);
+    line.settle();
+
+    assert!(line.exchange.poll_timeout().is_some_and(|at| at > line.now));
+    answer(&mut line, StatusCode::OK, &[]);
+    assert!(line.drained);
+}
+
 #[test]
 fn a_stop_does_not_wait_for_a_registrar_that_is_gone() {
     let mut line = Line::with(registering());

@@ -307,8 +307,11 @@ impl Exchange {
         let probes = self.ways.values().filter_map(|ways| ways.next_probe).min();
         let registrations = self.registrations.values().filter_map(Registration::poll_timeout).min();
         let drain = match self.draining {
-            Some(Drain::Waiting { give_up: at } | Drain::Ending { until: at }) => Some(at),
-            Some(Drain::Told) | None => None,
+            // With the calls gone it is the registrations that are waited for, each with a deadline of its own.
+            Some(Drain::Waiting { give_up: at } | Drain::Ending { until: at }) if !self.calls.is_empty() => {
+                Some(at)
+            }
+            Some(Drain::Waiting { .. } | Drain::Ending { .. } | Drain::Told) | None => None,
         };
         let ended = self.ended.values().next().map(|ended| ended.until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
