@@ -1,6 +1,9 @@
 //! Every hash, keyed hash and random byte of the daemon goes through here, so that the library behind it (`ring`) is
 //! a one-file change. SRTP has its own in `media`, where the price of a packet decides.
 
+use std::fmt;
+
+use ring::aead;
 use ring::digest;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -46,6 +49,55 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("getrandom works on every kernel we run on");
     bytes
+}
+
+/// Seals what lies on disk: AES-256-GCM (NIST SP 800-38D), a fresh nonce for each value. Is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealingKey([u8; 32]);
+
+impl SealingKey {
+    /// A key of 64 hexadecimal digits; nothing when the text is anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text)?.try_into().ok().map(Self)
+    }
+
+    /// Tells one key from another and says nothing of either.
+    pub fn id(&self) -> String {
+        hex(&hmac_sha256(&self.0, &[b"callingedge sealing key"])[..8])
+    }
+
+    /// Nonce, sealed value, tag. `of` is what it is bound to: it opens with the same only.
+    pub fn seal(&self, of: &[u8], value: &[u8]) -> Vec<u8> {
+        let nonce = random::<{ aead::NONCE_LEN }>();
+        let mut sealed = value.to_vec();
+        let done = self.library().seal_in_place_append_tag(
+            aead::Nonce::assume_unique_for_key(nonce),
+            aead::Aad::from(of),
+            &mut sealed,
+        );
+        done.expect("a value of less than 64 GiB can be sealed");
+        [&nonce[..], &sealed].concat()
+    }
+
+    /// What [`Self::seal`] sealed; nothing when the key is another one, `of` is, or anybody has changed a bit.
+    pub fn open(&self, of: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_at_checked(aead::NONCE_LEN)?;
+        let nonce = aead::Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut sealed = sealed.to_vec();
+        let value = self.library().open_in_place(nonce, aead::Aad::from(of), &mut sealed).ok()?;
+        Some(value.to_vec())
+    }
+
+    fn library(&self) -> aead::LessSafeKey {
+        let key = aead::UnboundKey::new(&aead::AES_256_GCM, &self.0);
+        aead::LessSafeKey::new(key.expect("32 bytes are a key of AES-256"))
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealingKey({})", self.id())
+    }
 }
 
 /// Lower-case hexadecimal.
@@ -101,6 +153,27 @@ mod tests {
         assert_eq!(from_hex("abc"), None);
         assert_eq!(from_hex("zz"), None);
         assert_eq!(from_hex("é"), None);
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_same_key_for_the_same_thing_and_unchanged_only() {
+        let key = SealingKey::from_hex(&"0f".repeat(32)).unwrap();
+        let other = SealingKey::from_hex(&"f0".repeat(32)).unwrap();
+
+        let sealed = key.seal(b"acme/sip", b"hunter2");
+
+        assert_eq!(key.open(b"acme/sip", &sealed).as_deref(), Some(&b"hunter2"[..]));
+        assert_ne!(key.seal(b"acme/sip", b"hunter2"), sealed);
+        assert_eq!(other.open(b"acme/sip", &sealed), None);
+        assert_eq!(key.open(b"acme/bot", &sealed), None);
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(key.open(b"acme/sip", &changed), None, "{at}");
+            assert_eq!(key.open(b"acme/sip", &sealed[..at]), None, "{at}");
+        }
+        assert!(!format!("{key:?}").contains("0f0f"));
+        assert_eq!(SealingKey::from_hex("0f0f"), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::api::{self, Api, Commands, Order, Phase, ProviderHealth, Serving};
+use crate::api::{self, Api, Commands, Credentials, Order, Phase, ProviderHealth, Serving};
 use crate::bridge::{Dialler, EngineSocket, SocketLimits};
 use crate::call::{
     Answer, CallId, CallTable, EngineFailure, Exchange, Health, Output, ProviderKey, RecordNumber, RequestId,
@@ -78,6 +78,7 @@ pub struct Daemon {
     phase: watch::Receiver<Phase>,
     ended: watch::Receiver<bool>,
     webhooks: watch::Sender<WebhookSettings>,
+    credentials: watch::Sender<Arc<Credentials>>,
     desk: JoinHandle<()>,
     sender: JoinHandle<()>,
     stop_sender: oneshot::Sender<()>,
@@ -164,6 +165,7 @@ impl Daemon {
         }));
 
         let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
+        let (credentials, credentials_seen) = watch::channel(config.credentials.clone());
         let (stop_sender, stop) = oneshot::channel::<()>();
         let stopped = async {
             let _the_daemon_is_gone = stop.await;
@@ -178,6 +180,7 @@ impl Daemon {
             phase: phase.clone(),
             metrics: Arc::new(move || metrics.render()),
             metrics_access: config.http.metrics,
+            credentials: credentials_seen,
             streams: Arc::new(Semaphore::new(config.http.max_event_streams)),
         }
         .into_router();
@@ -193,6 +196,7 @@ impl Daemon {
             phase,
             ended,
             webhooks,
+            credentials,
             desk,
             sender,
             stop_sender,
@@ -205,6 +209,7 @@ impl Daemon {
     /// stay as they are until the next start.
     pub async fn reload(&self, config: Config) {
         self.webhooks.send_replace(config.webhooks.clone());
+        self.credentials.send_replace(config.credentials.clone());
         let _the_directory_has_ended = self.reloads.send(config).await;
     }
 

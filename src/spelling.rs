@@ -22,6 +22,13 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     (distance <= tolerated).then_some(name)
 }
 
+/// A name that stands in paths, logs and file names.
+pub fn name(text: &str) -> Result<(), &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let good = !text.is_empty() && text.len() <= 64 && text.bytes().all(allowed) && !text.starts_with('.');
+    good.then_some(()).ok_or("cannot be a name; write 1 to 64 letters, digits, `-`, `_` or `.`")
+}
+
 /// E.164 with its `+`, or digits with `*` and `#` as a PBX dials them.
 pub fn number(text: &str) -> Result<(), &'static str> {
     let digits = text.strip_prefix('+').unwrap_or(text);

@@ -32,7 +32,7 @@ fn the_api_page_lists_every_operation_of_the_openapi_document_and_no_other() {
     let listed: BTreeSet<String> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
-        .filter(|(method, _)| matches!(*method, "GET" | "POST"))
+        .filter(|(method, _)| matches!(*method, "GET" | "POST" | "DELETE"))
         .flat_map(|(method, rest)| {
             let paths = rest.split(" | ").next().unwrap().split('`').filter(|path| path.starts_with('/'));
             paths.map(|path| format!("{method} {path}")).collect::<Vec<_>>()

@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Instruments of the demo and the bench.
     ("lab", &["bridge", "call", "crypto"]),
     // What the operator writes becomes the settings of all of them.
-    ("config", &["api", "call", "net", "spelling", "webhook"]),
+    ("config", &["api", "call", "crypto", "net", "spelling", "webhook"]),
 ];
 
 /// Wiring: may name everyone, and nobody below names it.

@@ -1,6 +1,7 @@
 //! Who asks, and what they may do: bearer tokens (RFC 6750) with scopes. A handler that takes an [`Allowed`] cannot be
 //! reached without the scope in its type.
 
+use std::convert::Infallible;
 use std::marker::PhantomData;
 
 use axum::extract::FromRequestParts;
@@ -9,6 +10,7 @@ use axum::http::request::Parts;
 
 use super::Api;
 use super::problem::{Code, Problem, scope_missing};
+use super::serve::Peer;
 use crate::call::TenantId;
 use crate::store::Scope;
 
@@ -55,6 +57,8 @@ impl Needs for Administer {
 pub(crate) struct Allowed<N> {
     /// Whose calls they may see.
     pub(crate) tenant: TenantId,
+    /// The public half of the token.
+    pub(crate) token: String,
     needs: PhantomData<N>,
 }
 
@@ -72,7 +76,19 @@ impl<N: Needs> FromRequestParts<Api> for Allowed<N> {
         if !token.allows(N::SCOPE) {
             return Err(scope_missing(N::SCOPE));
         }
-        Ok(Self { tenant: token.tenant, needs: PhantomData })
+        Ok(Self { tenant: token.tenant, token: token.id, needs: PhantomData })
+    }
+}
+
+/// The address at the other end of the connection, for the audit log; a proxy's own where one stands between.
+#[derive(Debug)]
+pub(crate) struct Source(pub(crate) Option<String>);
+
+impl FromRequestParts<Api> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical().to_string())))
     }
 }
 

@@ -14,6 +14,7 @@ mod body;
 mod calls;
 mod check;
 mod commands;
+mod credentials;
 mod deliveries;
 mod events;
 mod finish;
@@ -31,10 +32,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use tokio::sync::{Semaphore, watch};
 
 pub use commands::{Commands, Order, Unanswered};
+pub use credentials::{CredentialKind, Credentials, ReferencedSecret};
 pub use openapi::document;
 pub use operations::MetricsAccess;
 pub use problem::{Code, Problem};
@@ -78,6 +80,8 @@ pub struct Api {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Who may read them.
     pub metrics_access: MetricsAccess,
+    /// What the configuration says about credentials, as of the last reload.
+    pub credentials: watch::Receiver<Arc<Credentials>>,
     /// Places for readers of events; one more gets 429.
     pub streams: Arc<Semaphore>,
 }
@@ -85,6 +89,10 @@ pub struct Api {
 impl Api {
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
+    }
+
+    fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials.borrow())
     }
 
     /// All paths.
@@ -123,6 +131,11 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/events", get(events::follow)),
         ("/api/webhooks/deliveries", get(deliveries::list)),
         ("/api/webhooks/deliveries/{id}/replay", post(deliveries::replay)),
+        ("/api/credentials", get(credentials::list).post(credentials::create)),
+        ("/api/credentials/{name}", delete(credentials::delete)),
+        ("/api/credentials/intake", get(credentials::links).post(credentials::link)),
+        ("/api/credentials/intake/{link}", post(credentials::bring)),
+        ("/api/audit", get(credentials::audit)),
         ("/api/openapi.json", get(openapi::show)),
         ("/healthz", get(operations::healthz)),
         ("/readyz", get(operations::readyz)),

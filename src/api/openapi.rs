@@ -11,7 +11,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi, ToResponse};
 
 use super::problem::{Code, ProblemBody};
-use super::{calls, deliveries, events, operations, orders, providers};
+use super::{calls, credentials, deliveries, events, operations, orders, providers};
 use crate::call::EventBody;
 
 /// 400.
@@ -59,6 +59,11 @@ pub(crate) struct RequestTimeout(#[expect(dead_code, reason = "named for the doc
         "detail": "The call has already ended.", "code": "call.already_ended",
         "instance": "urn:callingedge:request:5b1e6a0c9d2f4471"}))]
 pub(crate) struct Conflict(#[expect(dead_code, reason = "named for the document")] ProblemBody);
+
+/// 410.
+#[derive(ToResponse)]
+#[response(description = "The link was used, or it is too old.", content_type = "application/problem+json")]
+pub(crate) struct Gone(#[expect(dead_code, reason = "named for the document")] ProblemBody);
 
 /// 413.
 #[derive(ToResponse)]
@@ -119,17 +124,20 @@ pub(crate) struct Undecided(#[expect(dead_code, reason = "named for the document
         (name = "calls", description = "Placing, reading and controlling calls."),
         (name = "events", description = "What happens, as it happens."),
         (name = "webhooks", description = "What was sent, what waits, what was given up."),
+        (name = "credentials", description = "What upstreams ask us for, and who did what with it."),
         (name = "operations", description = "For whoever runs the edge."),
     ),
     paths(
         providers::list, providers::health, orders::place, orders::transfer, orders::wrap_up, calls::show,
         calls::list, calls::timeline, calls::recording, orders::pause_recording, orders::switch_mode, orders::send_digits, orders::take_context, orders::hold,
         orders::resume, orders::play, orders::mute, events::follow, deliveries::list, deliveries::replay,
+        credentials::list, credentials::create, credentials::delete, credentials::links, credentials::link,
+        credentials::bring, credentials::audit,
         show, operations::healthz, operations::readyz, operations::metrics,
     ),
     components(
         schemas(ProblemBody, EventBody),
-        responses(BadRequest, Unauthorized, Forbidden, NotFound, RequestTimeout, Conflict, TooLarge, NotJson, BadBody,
+        responses(BadRequest, Unauthorized, Forbidden, NotFound, RequestTimeout, Conflict, Gone, TooLarge, NotJson, BadBody,
             BadQuery, TooMany, Unavailable, Undecided),
     ),
     modifiers(&ForAll),
@@ -151,7 +159,7 @@ impl Modify for ForAll {
             .build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         for item in document.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post];
+            let operations = [&mut item.get, &mut item.post, &mut item.delete];
             operations.into_iter().flatten().for_each(complete);
         }
     }

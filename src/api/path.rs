@@ -58,6 +58,29 @@ impl FromRequestParts<Api> for EventInPath {
     }
 }
 
+/// The credential in the path.
+#[derive(Debug)]
+pub(crate) struct NameInPath(pub(crate) String);
+
+impl FromRequestParts<Api> for NameInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        variable(parts, api, "name").await.map(Self)
+    }
+}
+
+/// The link in the path. Whoever has it may bring a value, so it is not printed.
+pub(crate) struct LinkInPath(pub(crate) String);
+
+impl FromRequestParts<Api> for LinkInPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        variable(parts, api, "link").await.map(Self)
+    }
+}
+
 /// Another tenant's call is unknown too.
 pub(crate) fn no_such_call() -> Problem {
     Problem::new(Code::CallNotFound, "There is no such call. Ended calls are kept for at least 24 hours.")

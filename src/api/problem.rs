@@ -132,6 +132,20 @@ codes! {
         "A reference is good once, for an hour; take the context from the call's events.";
     DeliveryNotFound, "delivery.not_found", NOT_FOUND, "No such delivery",
         "Check the id; GET /api/webhooks/deliveries lists them.";
+    CredentialNotFound, "credential.not_found", NOT_FOUND, "No such credential",
+        "GET /api/credentials lists those that are held; POST makes one.";
+    CredentialExists, "credential.exists", CONFLICT, "There is a credential of this name",
+        "Make a link for it to replace its value, or delete it first.";
+    CredentialTooMany, "credential.too_many", CONFLICT, "The tenant has too many credentials",
+        "Delete those that nothing uses.";
+    CredentialNoKey, "credential.no_key", UNPROCESSABLE_ENTITY, "This edge holds no credentials",
+        "Write [credentials] with a `key` in the configuration, or refer to a secret there.";
+    IntakeNotFound, "intake.not_found", NOT_FOUND, "No such link",
+        "Ask for a new one; POST /api/credentials/intake makes it.";
+    IntakeUsed, "intake.used", GONE, "The link was used before",
+        "If it was not by you, the value is not yours: ask for a new link and bring it again.";
+    IntakeExpired, "intake.expired", GONE, "The link is over",
+        "Ask for a new one; POST /api/credentials/intake makes it.";
     LimitCalls, "limit.calls", TOO_MANY_REQUESTS, "The limit of calls at once is reached",
         "Try again when a call has ended, or raise the limit that `detail` names.";
     LimitCallsPerSecond, "limit.calls_per_second", TOO_MANY_REQUESTS, "New calls come too fast",

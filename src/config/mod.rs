@@ -9,6 +9,7 @@
 //! that a missing one is a mistake of the configuration and not of the first call.
 
 mod announcement;
+mod credentials;
 mod daemon;
 mod engines;
 mod example;
@@ -36,7 +37,7 @@ pub use example::{EXAMPLE, EXAMPLE_FILE};
 pub use mistake::{Mistake, Problem};
 pub use surroundings::{Secret, SecretsAre, Surroundings};
 
-use crate::api::MetricsAccess;
+use crate::api::{Credentials, MetricsAccess};
 use crate::call::{Located, Provider, ProviderKey, Settings};
 use crate::net::Tls;
 use crate::webhook::WebhookSettings;
@@ -63,6 +64,8 @@ pub struct Config {
     pub webhooks: WebhookSettings,
     /// What calls are decided by.
     pub settings: Arc<Settings>,
+    /// How credentials are held, and which secrets the file refers to.
+    pub credentials: Arc<Credentials>,
     /// The certificates that we show, for whoever wants to know how long they are good.
     pub shown: Vec<ShownCertificate>,
 }
@@ -260,6 +263,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let log = daemon::log(top.section("log"));
     let mut webhooks = daemon::webhooks(top.section("webhooks"), surroundings);
 
+    let sealing_key = credentials::key(top.section("credentials"), surroundings);
     let tenants = engines::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
     let recording = daemon::recording(&mut top, surroundings);
     let announcements = announcement::all(&mut top, surroundings);
@@ -286,9 +290,13 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     if let Some(providers) = &providers {
         overlap::check(providers, &mut top);
     }
+    let references = top.references();
     top.finish();
 
     let media = media?;
+    let providers = providers?;
+    let credentials =
+        Credentials { key: sealing_key, references: credentials::of_tenants(references, &providers) };
     let settings = Settings {
         sip_host: host(sip.advertise.unwrap_or(media.advertise)),
         media_address: media.advertise,
@@ -298,7 +306,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         unknown_sources,
         drain_limit,
         tenants: tenants.known,
-        providers: providers?,
+        providers,
         engines: engines.known,
         workflows: workflows::known(workflows),
         recording,
@@ -314,6 +322,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         log,
         webhooks,
         settings: Arc::new(settings),
+        credentials: Arc::new(credentials),
         shown,
     })
 }

@@ -10,22 +10,36 @@ use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Problem};
 use super::surroundings::{Reference, Secret, Surroundings};
-use crate::spelling::nearest;
+use crate::api::CredentialKind;
+use crate::spelling::{self, nearest};
 
 /// The text that is read, and what was wrong with it so far.
 #[derive(Debug)]
 pub(super) struct Report<'doc> {
     text: &'doc str,
     mistakes: RefCell<Vec<Mistake>>,
+    references: RefCell<Vec<SecretReference>>,
+}
+
+/// Where the file refers to a secret, and what kind of place that lies in.
+#[derive(Debug, Clone)]
+pub(super) struct SecretReference {
+    pub(super) section: String,
+    pub(super) key: String,
+    pub(super) kind: CredentialKind,
 }
 
 impl<'doc> Report<'doc> {
     pub(super) fn new(text: &'doc str) -> Self {
-        Self { text, mistakes: RefCell::default() }
+        Self { text, mistakes: RefCell::default(), references: RefCell::default() }
     }
 
     pub(super) fn note(&self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
+    }
+
+    fn refer(&self, reference: SecretReference) {
+        self.references.borrow_mut().push(reference);
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -59,6 +73,11 @@ pub(super) struct Section<'doc> {
 impl<'doc> Section<'doc> {
     pub(super) fn top(table: &'doc DeTable<'doc>, report: &'doc Report<'doc>) -> Self {
         Self { name: String::new(), table: Some(table), offset: None, known: Vec::new(), report }
+    }
+
+    /// The secrets that have been referred to so far, in all sections.
+    pub(super) fn references(&self) -> Vec<SecretReference> {
+        self.report.references.borrow().clone()
     }
 
     /// A string that `parse` turns into something; `parse` says what is wrong and what to write, after the value.
@@ -159,8 +178,8 @@ impl<'doc> Section<'doc> {
         let Some(table) = outer.table.take() else { return Vec::new() };
         let mut sections = Vec::new();
         for (name, value) in table {
-            if let Err(problem) = check_name(name.get_ref()) {
-                let found = name.get_ref().to_string();
+            if let Err(problem) = spelling::name(name.get_ref()) {
+                let (found, problem) = (name.get_ref().to_string(), problem.to_owned());
                 outer.note_at(None, Some(value.span().start), Problem::Value { found, problem });
                 continue;
             }
@@ -227,6 +246,11 @@ impl<'doc> Section<'doc> {
             self.note(key, value, Problem::InlineSecret);
             return None;
         };
+        self.report.refer(SecretReference {
+            section: self.name.clone(),
+            key: key.to_owned(),
+            kind: reference.kind(),
+        });
         let secret = surroundings.secret(&reference);
         secret
             .map_err(|problem| {
@@ -351,14 +375,6 @@ pub(super) fn article(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     }
-}
-
-/// Names stand in paths, logs and file names.
-fn check_name(name: &str) -> Result<(), String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let good = !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed) && !name.starts_with('.');
-    let rule = "cannot be a name; write 1 to 64 letters, digits, `-`, `_` or `.`";
-    good.then_some(()).ok_or_else(|| rule.to_owned())
 }
 
 fn shorten(text: &str) -> String {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::api::CredentialKind;
+
 /// The world around a configuration file. A value, so that a test brings its own.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -99,6 +101,15 @@ pub(super) enum Reference<'a> {
 }
 
 impl Reference<'_> {
+    /// What kind of place it lies in.
+    pub(super) fn kind(&self) -> CredentialKind {
+        match self {
+            Self::Variable(_) => CredentialKind::Env,
+            Self::File(_) => CredentialKind::File,
+            Self::Credential(_) => CredentialKind::Systemd,
+        }
+    }
+
     /// Its name, which is no secret.
     pub(super) fn name(&self) -> &str {
         match self {

@@ -47,6 +47,7 @@ fn every_commented_line_of_the_example_is_a_known_key_with_its_default() {
         let kept = [
             "advertise = \"203",
             "tls_",
+            "key =",
             "token =",
             "webhook_",
             "target",
@@ -588,6 +589,38 @@ fn no_secret_shows_in_debug_output_of_its_holders() {
 }
 
 #[test]
+fn the_key_of_credentials_is_a_secret_of_64_hexadecimal_digits() {
+    let written = format!("{LEAST}[credentials]\nkey = {{ env = \"KEY\" }}\n");
+    let with = |value: &str| {
+        let mut surroundings = surroundings();
+        surroundings.variables.insert("KEY".to_owned(), value.to_owned());
+        Config::parse(&written, &surroundings)
+    };
+
+    let good = with(&"5a".repeat(32)).unwrap();
+    let short = with("5a").unwrap_err();
+    let inline = mistakes(&format!("{LEAST}[credentials]\nkey = \"{}\"\n", "5a".repeat(32)));
+
+    assert!(good.credentials.key.is_some());
+    assert!(!format!("{good:?}").contains("5a5a"));
+    assert!(short[0].to_string().contains("`openssl rand -hex 32`"), "{}", short[0]);
+    assert!(inline[0].contains("a secret does not stand in the file"), "{inline:?}");
+    assert_eq!(parse(LEAST).unwrap().credentials.key, None);
+}
+
+#[test]
+fn the_secrets_that_are_one_tenants_are_known_by_section_key_and_kind() {
+    let text = LEAST.replace("[tenants.acme]", "[tenants.acme]\nwebhook_secret = { env = \"SECRET\" }");
+    let text = text.replace("[engines.bot]", "[engines.bot]\ntoken = { env = \"SECRET\" }");
+
+    let config = parse(&format!("{text}username = \"u\"\npassword = {{ env = \"SECRET\" }}\n")).unwrap();
+
+    let names: Vec<(&str, &str)> =
+        config.credentials.references.iter().map(|of| (of.tenant.as_str(), of.name.as_str())).collect();
+    assert_eq!(names, [("acme", "tenants.acme.webhook_secret"), ("acme", "providers.trunk.password")]);
+}
+
+#[test]
 fn a_reload_tells_which_sections_only_a_restart_changes() {
     let old = parse(LEAST).unwrap();
 
@@ -640,6 +673,7 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         ("## `[media]`", "media"),
         ("## `[http]`", "http"),
         ("## `[store]`", "store"),
+        ("## `[credentials]`", "credentials"),
         ("## `[log]`", "log"),
         ("## `[limits]`", "limits"),
         ("## `[webhooks]`", "webhooks"),

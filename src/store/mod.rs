@@ -1,4 +1,4 @@
-//! What outlives the process: calls, events, timelines, deliveries and tokens, in one SQLite file.
+//! What outlives the process: calls, events, timelines, deliveries, tokens and held credentials, in one SQLite file.
 //!
 //! ```text
 //!   exchange ----- keep(number, record) ------> [disk thread] ---> file (WAL, synchronous = FULL)
@@ -7,14 +7,15 @@
 //!   API, SSE <----------- follow(): events ------------+  |              |
 //!   webhook sender <----- outbox_changed() ---------------+          reads of all
 //! ```
-//! Nobody who calls waits for the disk except by asking to. Writes have one owner, the disk thread (tokens aside, which
-//! any process with the file may make and revoke). Reads are answered from the last commit.
+//! Nobody who calls waits for the disk except by asking to. Writes have one owner, the disk thread (tokens and credentials
+//! aside, which no call waits for and any process with the file may write). Reads are answered from the last commit.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "a shell: it has a thread, a clock and a lock"
 )]
 
+mod audit;
 mod board;
 mod calls;
 mod disk;
@@ -27,6 +28,7 @@ mod row;
 mod sample;
 mod schema;
 mod token;
+mod vault;
 mod write;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -36,8 +38,9 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
+pub use audit::{Actor, AuditAction, AuditRecord};
 pub use board::OutboxChange;
 pub use calls::CallFilter;
 pub use error::StoreError;
@@ -48,6 +51,7 @@ pub use outbox::{
 };
 pub use schema::{Location, MemoryName};
 pub use token::{NotAScope, Scope, Token, TokenRow, Tokens};
+pub use vault::{CREDENTIALS_MAX, HeldCredential, IntakeLink, NotCreated, NotTaken, NotUsable, Vault};
 
 use crate::call::{
     CallId, CallRecord, EventId, Idempotency, Milestone, Record, RecordNumber, TenantId, Timestamp,
@@ -104,6 +108,8 @@ pub struct Store {
     healthy: watch::Receiver<bool>,
     events: broadcast::WeakSender<Committed>,
     board: Arc<Board>,
+    /// Held by whoever writes credentials.
+    vault: Arc<Semaphore>,
 }
 
 impl Store {
@@ -135,6 +141,7 @@ impl Store {
             healthy: healthy_seen,
             events: events.downgrade(),
             board: Arc::clone(&board),
+            vault: Arc::new(Semaphore::new(1)),
         };
         let told = Told { durable, healthy, events, board };
         let disk = Disk::new(connection, queue, told, options.clone(), lock);
@@ -276,6 +283,52 @@ impl Store {
         Tokens::of(&self.location)
     }
 
+    /// Does something with the credentials that are held, one caller at a time.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more, or the disk does not take it.
+    pub async fn vault<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Vault) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = Arc::clone(&self.vault).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let location = self.location.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            ask(&mut Vault::of(&location)?)
+        });
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// A tenant's held credentials, by name.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn credentials(&self, tenant: TenantId) -> Result<Vec<HeldCredential>, StoreError> {
+        self.read(move |connection| Ok(vault::list(connection, &tenant)?)).await
+    }
+
+    /// A tenant's open links for values, newest first.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn intake_links(&self, tenant: TenantId) -> Result<Vec<IntakeLink>, StoreError> {
+        self.read(move |connection| Ok(vault::links(connection, &tenant, SystemTime::now().into())?)).await
+    }
+
+    /// A tenant's audit records before one, newest first, [`PAGE`] at most.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub async fn audit(
+        &self,
+        tenant: TenantId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read(move |connection| Ok(audit::page(connection, &tenant, before, limit.min(PAGE))?)).await
+    }
+
     /// For the sender: waits until some receiver has something new.
     pub async fn outbox_changed(&self) -> OutboxChange {
         self.board.look().await
@@ -344,6 +397,7 @@ impl Store {
     /// When the disk did not take it within [`StoreOptions::last_chance`]: what it would not take is lost.
     pub async fn close(self) -> Result<(), StoreError> {
         self.readers.close();
+        self.vault.close();
         let (reply, answer) = oneshot::channel();
         self.work.send(Work::Close { reply }).map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?

@@ -20,7 +20,7 @@ const BUSY: Duration = Duration::from_secs(1);
 const APPLICATION_ID: i32 = 0x4345_6467;
 
 /// Entry `n` brings a file of version `n` to version `n + 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Where a store lives.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "the store was written by a newer version (schema 99, this one knows 1)"
+            "the store was written by a newer version (schema 99, this one knows 2)"
         );
         let version: i32 = newer.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, 99);

@@ -25,6 +25,7 @@ use tower::ServiceExt;
 
 const CONFIG: &str = r#"
 media.advertise = "127.0.0.1"
+credentials.key = { env = "SEALING_KEY" }
 [tenants.acme]
 [tenants.other]
 [engines.receptionist]
@@ -35,6 +36,8 @@ kind = "sip-trunk"
 tenant = "acme"
 target = "sip:203.0.113.10"
 engine = "receptionist"
+username = "edge"
+password = { env = "SIP_PASSWORD" }
 [providers.theirs]
 kind = "sip-trunk"
 tenant = "other"
@@ -97,7 +100,10 @@ impl Edge {
     pub(crate) fn without_core() -> (Self, mpsc::Receiver<Order>) {
         let surroundings = Surroundings {
             directory: PathBuf::new(),
-            variables: BTreeMap::new(),
+            variables: BTreeMap::from([
+                ("SEALING_KEY".to_owned(), "5a".repeat(32)),
+                ("SIP_PASSWORD".to_owned(), "a configured secret".to_owned()),
+            ]),
             secrets: SecretsAre::Needed,
         };
         let config = Config::parse(CONFIG, &surroundings).unwrap();
@@ -106,6 +112,7 @@ impl Edge {
         let (phase, phase_seen) = watch::channel(Phase::Serving);
         let (health, health_seen) = watch::channel(ProviderHealth::default());
         let (_, settings) = watch::channel(config.settings);
+        let (_, credentials) = watch::channel(config.credentials);
         let calls = Arc::new(CallTable::with_capacity(16));
         let api = Api {
             commands,
@@ -116,6 +123,7 @@ impl Edge {
             phase: phase_seen,
             metrics: Arc::new(|| "callingedge_calls 1\n".to_owned()),
             metrics_access: MetricsAccess::Loopback,
+            credentials,
             streams: Arc::new(Semaphore::new(2)),
         };
         let keeper = Keeper { calls, store: store.clone(), numbers: Arc::default() };

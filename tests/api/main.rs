@@ -4,6 +4,7 @@
 
 mod answers;
 mod connections;
+mod credentials;
 mod edge;
 mod refusals;
 mod streams;

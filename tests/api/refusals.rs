@@ -67,6 +67,12 @@ async fn every_operation_needs_its_scope_and_names_it() {
         ("GET", "/api/events".to_owned(), Scope::EventsRead),
         ("GET", "/api/webhooks/deliveries".to_owned(), Scope::EventsRead),
         ("POST", format!("/api/webhooks/deliveries/{event}/replay"), Scope::EventsRead),
+        ("GET", "/api/credentials".to_owned(), Scope::Admin),
+        ("POST", "/api/credentials".to_owned(), Scope::Admin),
+        ("DELETE", "/api/credentials/sip".to_owned(), Scope::Admin),
+        ("GET", "/api/credentials/intake".to_owned(), Scope::Admin),
+        ("POST", "/api/credentials/intake".to_owned(), Scope::Admin),
+        ("GET", "/api/audit".to_owned(), Scope::Admin),
         ("GET", "/metrics".to_owned(), Scope::Admin),
     ];
     for (method, path, needed) in operations {
@@ -152,6 +158,8 @@ async fn paths_methods_ids_and_parameters_that_are_not_there_are_named() {
         ("/api/calls?cursor=x".to_owned(), (422, "field.invalid", Some("cursor"))),
         ("/api/calls?page=2".to_owned(), (422, "field.unknown", Some("page"))),
         ("/api/webhooks/deliveries?state=lost".to_owned(), (422, "field.invalid", Some("state"))),
+        ("/api/audit?cursor=x".to_owned(), (422, "field.invalid", Some("cursor"))),
+        ("/api/audit?before=1".to_owned(), (422, "field.unknown", Some("before"))),
         ("/api/events?call_id=x".to_owned(), (422, "field.invalid", Some("call_id"))),
     ];
 
@@ -292,11 +300,15 @@ async fn a_store_that_cannot_be_read_is_no_wrong_token() {
 /// A code that nobody can provoke is a promise that nobody keeps.
 #[test]
 fn every_code_is_met_by_a_test_of_the_api() {
-    let sources =
-        [include_str!("refusals.rs"), include_str!("answers.rs"), include_str!("streams.rs")].concat();
+    let sources = ["refusals.rs", "answers.rs", "streams.rs", "credentials.rs"].map(source).concat();
     for code in Code::ALL {
         // A panic cannot be ordered from outside; a full queue is met above by its status.
         let elsewhere = matches!(code.as_str(), "edge.failed" | "edge.busy");
         assert!(elsewhere || sources.contains(&format!("\"{}\"", code.as_str())), "{code:?}");
     }
+}
+
+fn source(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api").join(name);
+    std::fs::read_to_string(path).unwrap()
 }
