@@ -22,7 +22,8 @@ use super::record::Layer;
 use super::settings::Engine;
 use super::voice::VoiceOrder;
 
-/// Between the second attempt and the first; it doubles from one to the next, up to [`LONGEST_PAUSE`].
+/// After the first attempt that failed, and before the first one for an engine that does not stay. It doubles from one attempt
+/// to the next, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest time between two attempts.
@@ -154,7 +155,8 @@ impl Call {
         };
         self.milestone(hands, Layer::Engine, "engine lost", Some(failure.to_string()));
         let until = hands.now + offer.within;
-        let step = Step::Pausing { again: hands.now + pause_before(self.returns.unsteady) };
+        let pause = if self.returns.unsteady == 0 { Duration::ZERO } else { PAUSE };
+        let step = Step::Pausing { again: hands.now + pause };
         self.link = Link::Resuming(Resumption { lost: hands.now, until, failure, failed: 0, step });
         self.pursue_engine(hands);
     }
@@ -234,10 +236,9 @@ impl Call {
 
     /// No socket, or not for long: there is another attempt if there is time for it.
     pub(super) fn attempt_failed(&mut self, hands: &mut Hands<'_>, failure: &EngineFailure) {
-        let unsteady = self.returns.unsteady;
         let Link::Resuming(resumption) = &mut self.link else { return };
         resumption.failed += 1;
-        let again = hands.now + pause_before(unsteady + resumption.failed);
+        let again = hands.now + pause_after(resumption.failed);
         if again >= resumption.until {
             return self.resumption_failed(hands, failure);
         }
@@ -268,10 +269,6 @@ impl Call {
     }
 }
 
-/// The first attempt is made at once.
-fn pause_before(attempt: u32) -> Duration {
-    match attempt {
-        0 => Duration::ZERO,
-        _ => LONGEST_PAUSE.min(PAUSE * 2_u32.saturating_pow(attempt.min(16) - 1)),
-    }
+fn pause_after(failed: u32) -> Duration {
+    LONGEST_PAUSE.min(PAUSE * 2_u32.pow(failed.clamp(1, 16) - 1))
 }
