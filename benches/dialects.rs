@@ -36,7 +36,8 @@ fn write(bench: &mut Criterion) {
             b.iter(|| {
                 let payload = black_box(&audio[..]);
                 let (leg, media_time) = (FIRST_LEG, 160);
-                let heard = Heard { leg, format, payload, media_time, captured: now, discontinuity: false };
+                let (captured, discontinuity, concealed) = (now, false, false);
+                let heard = Heard { leg, format, payload, media_time, captured, discontinuity, concealed };
                 interpreter.hear(&heard, &mut out);
                 black_box(out.pop());
             });

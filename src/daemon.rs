@@ -285,6 +285,7 @@ fn worker_config(config: &Config) -> WorkerConfig {
         ..WorkerConfig::default()
     };
     workers.voice.reorder_wait = config.media.reorder;
+    workers.voice.conceal = config.media.conceal;
     workers
 }
 

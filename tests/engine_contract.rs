@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use callingedge::bridge::{
-    Answer, Complaint, Credit, EdgeV1, Form, FrameCodec, FrameFlags, FrameHeader, FrameKind, Incoming,
+    Answer, Complaint, Credit, EdgeV1, Form, FrameCodec, FrameFlags, FrameHeader, FrameKind, Heard, Incoming,
     Outgoing, Resumption, Said, Standing, Track,
 };
 use callingedge::call::{
@@ -143,7 +143,7 @@ fn the_golden_frames_are_what_the_code_reads_and_writes() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 13);
+    assert_eq!(checked, 14);
 }
 
 fn check_frame(path: &std::path::Path, described: &Value, bytes: &[u8]) {
@@ -290,13 +290,14 @@ fn resumed(edge: &mut EdgeV1, out: &mut Outgoing) {
     understand(edge, Incoming::Text(r#"{"type":"finish","segment":4,"seq":3}"#)).unwrap();
     let mut unheard = Outgoing::default();
     for leg in [FIRST_LEG, callingedge::call::LegId(1)] {
-        let heard = callingedge::bridge::Heard {
+        let heard = Heard {
             leg,
             format: AudioFormat::Pcmu,
             payload: &[0xFF],
             media_time: 0,
             captured: now(),
             discontinuity: false,
+            concealed: false,
         };
         edge.hear(&heard, &mut unheard);
     }
@@ -400,6 +401,40 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// The media time counts samples of what the engine hears, whatever the leg speaks.
+#[test]
+fn an_engine_may_hear_any_leg_at_any_rate() {
+    let legs = [AudioFormat::Pcmu, AudioFormat::L16 { rate: media::SampleRate::Hz16000 }];
+    for (codec, rate) in [("l16_8k", 8), ("l16_16k", 16), ("l16_24k", 24)] {
+        for format in legs {
+            let mut edge = EdgeV1::new(CREDIT);
+            let mut out = Outgoing::default();
+            let now = now();
+            edge.tell(now, &EngineEvent::Start(Box::new(start())), &mut out);
+            let accept = format!(r#"{{"type":"accept","codec":"{codec}"}}"#);
+            edge.understand(Incoming::Text(&accept), &mut out).unwrap();
+            out.clear();
+
+            let (mut times, mut bytes) = (Vec::new(), 0);
+            for number in 0..3 {
+                let payload = vec![0; format.bytes_per_beat()];
+                let (leg, discontinuity, media_time) = (FIRST_LEG, false, 160 * number);
+                let (payload, captured, concealed) = (&payload[..], now, number == 1);
+                let heard = Heard { leg, format, payload, media_time, captured, discontinuity, concealed };
+                assert!(edge.hear(&heard, &mut out));
+                let (_, message) = out.pop().unwrap();
+                let (header, audio) = FrameHeader::parse(&message).unwrap();
+                assert_eq!(header.flags.contains(FrameFlags::CONCEALED), number == 1);
+                times.push(header.media_time);
+                bytes += audio.len();
+            }
+
+            assert_eq!(times, [0, 20 * rate, 40 * rate], "{format:?} as {codec}");
+            assert_eq!(bytes, 3 * 20 * rate as usize * 2, "{format:?} as {codec}");
+        }
+    }
+}
+
 /// Heard audio comes out as one frame in the codec that the engine asked for.
 #[test]
 fn the_engine_hears_the_codec_it_accepted_with() {
@@ -411,13 +446,14 @@ fn the_engine_hears_the_codec_it_accepted_with() {
     out.clear();
 
     for (number, discontinuity) in [(0, false), (1, true)] {
-        let heard = callingedge::bridge::Heard {
+        let heard = Heard {
             leg: FIRST_LEG,
             format: AudioFormat::Pcmu,
             payload: &[0xFF, 0x80],
             media_time: 160 * number,
             captured: now + Duration::from_millis(7),
             discontinuity,
+            concealed: false,
         };
         assert!(edge.hear(&heard, &mut out));
         let (_, message) = out.pop().unwrap();

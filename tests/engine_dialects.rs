@@ -157,7 +157,15 @@ fn begun(dialect: Dialect) -> (Interpreter, Outgoing) {
 
 fn heard(number: u32, payload: &[u8]) -> Heard<'_> {
     let (leg, format) = (FIRST_LEG, AudioFormat::Pcmu);
-    Heard { leg, format, payload, media_time: number * 160, captured: now(), discontinuity: false }
+    Heard {
+        leg,
+        format,
+        payload,
+        media_time: number * 160,
+        captured: now(),
+        discontinuity: false,
+        concealed: false,
+    }
 }
 
 /// The audio of the one message that waits, whose numbers must be those of the `number`th frame.

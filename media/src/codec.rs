@@ -1,6 +1,6 @@
 //! What audio is called in SDP and RTP: RFC 3551 §6.
 
-use crate::{AudioFormat, g711};
+use crate::{AudioFormat, SampleRate};
 
 /// A codec that a leg can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,24 +9,27 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// G.722 at 64 kbit/s: 16,000 samples a second under a clock of 8,000 Hz, by an old mistake (RFC 3551 §4.5.2).
+    G722,
 }
 
 impl Codec {
     /// All of them, the one nobody refuses first.
-    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
+    pub const ALL: [Self; 3] = [Self::Pcmu, Self::Pcma, Self::G722];
 
     /// The encoding name of `a=rtpmap`. Names are compared without case (RFC 8866 §6.6).
     pub fn name(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
         }
     }
 
     /// The RTP clock in Hz, as written in `a=rtpmap`.
     pub fn clock_rate(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma => 8_000,
+            Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
         }
     }
 
@@ -35,6 +38,7 @@ impl Codec {
         match self {
             Self::Pcmu => Some(0),
             Self::Pcma => Some(8),
+            Self::G722 => Some(9),
         }
     }
 
@@ -50,20 +54,29 @@ impl Codec {
             .find(|codec| codec.name().eq_ignore_ascii_case(name) && codec.clock_rate() == clock_rate)
     }
 
-    /// The layout of this codec's payload, for [`AudioFormat::convert`].
+    /// How a session that speaks this codec hands out and takes audio: G.711 as it is, everything else decoded.
     pub fn format(self) -> AudioFormat {
         match self {
             Self::Pcmu => AudioFormat::Pcmu,
             Self::Pcma => AudioFormat::Pcma,
+            Self::G722 => AudioFormat::L16 { rate: SampleRate::Hz16000 },
         }
     }
 
-    /// How one code of ours becomes one of `target`; nothing where they are the same.
-    pub(crate) fn rewriting(self, target: Self) -> Option<fn(u8) -> u8> {
-        match (self, target) {
-            (Self::Pcmu, Self::Pcma) => Some(g711::ulaw_to_alaw),
-            (Self::Pcma, Self::Pcmu) => Some(g711::alaw_to_ulaw),
-            (Self::Pcmu, Self::Pcmu) | (Self::Pcma, Self::Pcma) => None,
+    /// Whether it carries more than the telephone's 3,400 Hz.
+    pub fn is_wide(self) -> bool {
+        self.format().rate() != SampleRate::Hz8000
+    }
+
+    /// Ticks of the RTP clock in one beat.
+    pub(crate) fn ticks_per_beat(self) -> u32 {
+        self.clock_rate() / 50
+    }
+
+    /// How long a payload's audio lasts, in 1/8,000 s.
+    pub(crate) fn length_of(self, payload: &[u8]) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => payload.len() as u32,
         }
     }
 }

@@ -78,9 +78,23 @@ impl AudioFormat {
         self.rate().hertz() as usize / 50 * self.bytes_per_sample()
     }
 
+    /// Bytes that 1/8,000 s takes: the unit in which queues of any layout are measured.
+    pub(crate) fn bytes_per_unit(self) -> usize {
+        self.rate().hertz() as usize / 8_000 * self.bytes_per_sample()
+    }
+
+    /// Fills `out` with nothing to hear.
+    pub(crate) fn silence(self, out: &mut [u8]) {
+        out.fill(match self {
+            Self::Pcmu => g711::ULAW_SILENCE,
+            Self::Pcma => g711::ALAW_SILENCE,
+            Self::L16 { .. } => 0,
+        });
+    }
+
     /// Rewrites `input`, laid out as `self`, as `target` into `output`; answers how many bytes of `output`
     /// were written. Whole samples only: stops where `output` is full, and an odd last byte of linear
-    /// input is left out. Both have one rate: between rates lies a [`Resampler`](crate::Resampler).
+    /// input is left out. Both have one rate: between rates lies a [`Transcoder`](crate::Transcoder).
     pub fn convert(self, target: Self, input: &[u8], output: &mut [u8]) -> usize {
         debug_assert_eq!(self.rate(), target.rate(), "samples of one rate only");
         match (self, target) {

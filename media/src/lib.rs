@@ -33,6 +33,7 @@ mod resample;
 mod sdp;
 mod session;
 mod srtp;
+mod transcode;
 mod wav;
 
 pub use codec::Codec;
@@ -57,6 +58,7 @@ pub use session::{
 pub use srtp::{
     SRTCP_OVERHEAD, SRTP_OVERHEAD, SrtpError, SrtpKey, SrtpReceiver, SrtpSender, SrtpSuite, WrongKeyLength,
 };
+pub use transcode::Transcoder;
 pub use wav::{Wav, WavEncoding, WavError};
 
 use std::time::Duration;
@@ -64,5 +66,8 @@ use std::time::Duration;
 /// One beat of the play-out, the packet time of everything we send.
 pub const BEAT: Duration = Duration::from_millis(20);
 
-/// Samples in one beat at the only clock there is for now, 8,000 Hz.
+/// Samples in one beat at 8,000 Hz, and units of 1/8,000 s at any rate.
 pub const SAMPLES_PER_BEAT: usize = 160;
+
+/// The most bytes that one beat of a leg takes, whatever its codec: linear, 16,000 Hz.
+pub const BEAT_MAX: usize = 640;

@@ -4,13 +4,19 @@
 //! So every empty beat carries white noise at about -65 dBm0, below any voice and just above nothing. The
 //! table is made at compile time; each stream begins elsewhere in it.
 
-use crate::{Codec, g711};
+use crate::{AudioFormat, g711};
 
 /// Half a second: not a multiple of a beat, so that the period cannot be heard as a rhythm.
 const LENGTH: usize = 4_096;
 
-static PCMU: [u8; LENGTH] = table(Codec::Pcmu);
-static PCMA: [u8; LENGTH] = table(Codec::Pcma);
+static PCMU: [u8; LENGTH] = table(Law::Mu);
+static PCMA: [u8; LENGTH] = table(Law::A);
+
+#[derive(Clone, Copy)]
+enum Law {
+    Mu,
+    A,
+}
 
 /// Where one stream is in the noise.
 #[derive(Debug, Clone)]
@@ -24,11 +30,12 @@ impl Noise {
         Self { at: (seed % LENGTH as u64) as usize }
     }
 
-    /// Fills `out` with the next noise, as codes of `codec`.
-    pub(crate) fn fill(&mut self, codec: Codec, out: &mut [u8]) {
-        let table = match codec {
-            Codec::Pcmu => &PCMU,
-            Codec::Pcma => &PCMA,
+    /// Fills `out` with the next noise.
+    pub(crate) fn fill(&mut self, format: AudioFormat, out: &mut [u8]) {
+        let table = match format {
+            AudioFormat::Pcmu => &PCMU,
+            AudioFormat::Pcma => &PCMA,
+            AudioFormat::L16 { .. } => return self.fill_linear(out),
         };
         let mut rest = out;
         while !rest.is_empty() {
@@ -39,11 +46,19 @@ impl Noise {
             rest = later;
         }
     }
+
+    /// A sample is a sample at any rate: white noise has no pitch.
+    fn fill_linear(&mut self, out: &mut [u8]) {
+        for pair in out.chunks_exact_mut(2) {
+            pair.copy_from_slice(&g711::ulaw_to_linear(PCMU[self.at]).to_le_bytes());
+            self.at = (self.at + 1) % LENGTH;
+        }
+    }
 }
 
 /// Each sample is the scaled sum of four uniform ones: nearly normal, with a deviation of 8. A-law, which has
 /// no zero, makes it a little louder, mu-law a little quieter.
-const fn table(codec: Codec) -> [u8; LENGTH] {
+const fn table(law: Law) -> [u8; LENGTH] {
     let mut table = [0; LENGTH];
     let mut chance: u32 = 0x2545_F491;
     let mut index = 0;
@@ -54,9 +69,9 @@ const fn table(codec: Codec) -> [u8; LENGTH] {
         chance ^= chance << 5;
         let sum = (chance >> 4 & 15) + (chance >> 10 & 15) + (chance >> 18 & 15) + (chance >> 26 & 15);
         let sample = (sum as i16 - 30) * 7 / 8;
-        table[index] = match codec {
-            Codec::Pcmu => g711::encode_ulaw(sample),
-            Codec::Pcma => g711::encode_alaw(sample),
+        table[index] = match law {
+            Law::Mu => g711::encode_ulaw(sample),
+            Law::A => g711::encode_alaw(sample),
         };
         index += 1;
     }
@@ -97,7 +112,7 @@ mod tests {
         let mut noise = Noise::new(LENGTH as u64 - 100);
         let mut frame = [0; 160];
 
-        noise.fill(Codec::Pcmu, &mut frame);
+        noise.fill(AudioFormat::Pcmu, &mut frame);
 
         assert_eq!(frame[..100], PCMU[LENGTH - 100..]);
         assert_eq!(frame[100..], PCMU[..60]);

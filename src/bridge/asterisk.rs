@@ -189,7 +189,7 @@ impl Language for Asterisk {
         if !self.stream.is_on() {
             return false;
         }
-        out.write(Form::Binary, |bytes| self.border.outward(heard.format, heard.payload, bytes));
+        out.write(Form::Binary, |bytes| self.border.outward(heard, bytes));
         true
     }
 
@@ -230,11 +230,11 @@ impl Language for Asterisk {
     fn understand<'a>(
         &mut self,
         message: Incoming<'a>,
-        scratch: &'a mut Vec<u8>,
+        _scratch: &'a mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
         match message {
-            Incoming::Binary(audio) => Ok(vonage::linear(audio, scratch, &self.stream, &mut self.border)),
+            Incoming::Binary(audio) => Ok(vonage::spoken(audio, &self.stream, self.border.format())),
             Incoming::Text(text) => {
                 let obeyed = command(text).and_then(|command| self.obey(command, out));
                 obeyed.map_err(|mistake| {

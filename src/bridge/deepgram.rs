@@ -144,7 +144,7 @@ impl Language for Deepgram {
         if !(self.stream.is_on() && self.applied) {
             return false;
         }
-        out.write(Form::Binary, |bytes| self.border.outward(heard.format, heard.payload, bytes));
+        out.write(Form::Binary, |bytes| self.border.outward(heard, bytes));
         true
     }
 
@@ -169,12 +169,12 @@ impl Language for Deepgram {
     fn understand<'a>(
         &mut self,
         message: Incoming<'a>,
-        scratch: &'a mut Vec<u8>,
+        _scratch: &'a mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
         match message {
             Incoming::Text(text) => self.read(text, out).map_err(|mistake| (mistake, None)),
-            Incoming::Binary(audio) => Ok(vonage::linear(audio, scratch, &self.stream, &mut self.border)),
+            Incoming::Binary(audio) => Ok(vonage::spoken(audio, &self.stream, self.border.format())),
         }
     }
 }

@@ -28,6 +28,7 @@ pub use frame::{
 };
 pub use replay::Replayed;
 
+use super::border::Border;
 use super::interpreter::Credit;
 use super::language::Language;
 use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said};
@@ -53,6 +54,7 @@ pub struct EdgeV1 {
     credit: Credit,
     /// What the engine hears; it may speak in any codec, frame by frame.
     codec: FrameCodec,
+    border: Border,
     state: State,
     /// The next frame's number: first track, second track.
     sequences: [u32; TRACKS],
@@ -153,9 +155,11 @@ impl Language for EdgeV1 {
 impl EdgeV1 {
     /// Nothing said yet.
     pub fn new(credit: Credit) -> Self {
+        let codec = FrameCodec::Pcmu;
         Self {
             credit,
-            codec: FrameCodec::Pcmu,
+            codec,
+            border: Border::new(codec.format()),
             state: State::Silent,
             sequences: [0; TRACKS],
             offered: false,
@@ -204,29 +208,28 @@ impl EdgeV1 {
         let header = FrameHeader {
             kind: FrameKind::Audio,
             track,
-            flags: if heard.discontinuity { FrameFlags::DISCONTINUITY } else { FrameFlags::default() },
+            flags: flags_of(heard),
             codec: self.codec,
             sequence: *sequence,
-            media_time: heard.media_time,
+            // At the clock of what the engine hears; it wraps there as well.
+            media_time: heard.media_time.wrapping_mul(self.codec.format().rate().hertz() / 8_000),
             // Wraps after 49 days, as the header's field does.
             capture_or_segment: heard.captured.saturating_duration_since(began).as_millis() as u32,
         };
         *sequence = sequence.wrapping_add(1);
-        let target = self.codec.format();
-        let samples = heard.payload.len() / heard.format.bytes_per_sample();
-        let frame = |message: &mut BytesMut| {
-            message.put_slice(&header.to_bytes());
-            let audio = message.len();
-            message.resize(audio + samples * target.bytes_per_sample(), 0);
-            heard.format.convert(target, heard.payload, &mut message[audio..]);
-        };
         let live = self.is_live();
-        let Some(memory) = &mut self.memory else {
+        let Self { memory, border, .. } = self;
+        let mut frame = |message: &mut BytesMut| {
+            message.put_slice(&header.to_bytes());
+            border.outward(heard, message);
+        };
+        let Some(memory) = memory else {
             out.write(Form::Binary, frame);
             return true;
         };
         memory.room.clear();
         frame(&mut memory.room);
+        let samples = heard.payload.len() / heard.format.bytes_per_sample();
         let ms = samples as u64 * 1_000 / u64::from(heard.format.rate().hertz());
         let ms = u16::try_from(ms).unwrap_or(u16::MAX);
         memory.replay.keep_frame(track.to_byte(), header.sequence, ms, &memory.room);
@@ -357,7 +360,10 @@ impl EdgeV1 {
                 }
                 match read.aside {
                     Aside::Accepted { codec, resumes, .. } => {
-                        self.codec = codec.unwrap_or(self.codec);
+                        if let Some(codec) = codec.filter(|codec| *codec != self.codec) {
+                            self.codec = codec;
+                            self.border = Border::new(codec.format());
+                        }
                         if resumes && self.offered {
                             self.memory.get_or_insert_default().heard_messages = control::sequence(text);
                         }
@@ -504,6 +510,11 @@ fn audio(message: &[u8]) -> Result<(Said<'_>, u32), FrameError> {
         (true, false) => Said::Nothing,
     };
     Ok((said, header.sequence))
+}
+
+fn flags_of(heard: &Heard<'_>) -> FrameFlags {
+    let said = [(heard.discontinuity, FrameFlags::DISCONTINUITY), (heard.concealed, FrameFlags::CONCEALED)];
+    said.into_iter().filter(|(is, _)| *is).fold(FrameFlags::default(), |flags, (_, flag)| flags | flag)
 }
 
 /// The leg the call began with is the first track, whoever called whom.

@@ -29,7 +29,6 @@ pub(super) struct ElevenLabs {
     /// What the agent hears; nothing before it has said so.
     hears: Option<Border>,
     speaks: AudioFormat,
-    inward: Border,
     room: BytesMut,
     stream: Stream,
     /// Audio up to this event is not to be heard any more.
@@ -41,7 +40,6 @@ impl ElevenLabs {
         Self {
             hears: None,
             speaks: AudioFormat::Pcmu,
-            inward: Border::new(AudioFormat::Pcmu),
             room: BytesMut::new(),
             stream: Stream::default(),
             interrupted: i64::MIN,
@@ -85,10 +83,7 @@ impl ElevenLabs {
                 if id <= self.interrupted || scratch.is_empty() {
                     return Ok(Said::Nothing);
                 }
-                let format = match self.speaks {
-                    AudioFormat::L16 { rate } => self.inward.inward(rate, scratch),
-                    format @ (AudioFormat::Pcmu | AudioFormat::Pcma) => format,
-                };
+                let format = self.speaks;
                 Ok(Said::Audio { segment: self.stream.segment(), format, payload: scratch, last: false })
             }
             Some("interruption") => {
@@ -96,7 +91,6 @@ impl ElevenLabs {
                 let id = event.and_then(|event| event.get("event_id")).and_then(Value::as_i64);
                 self.interrupted = self.interrupted.max(id.unwrap_or(i64::MIN));
                 self.stream.next_segment();
-                self.inward.forget();
                 Ok(Said::Clear { id: None, segment: None })
             }
             Some("ping") => {

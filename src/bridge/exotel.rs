@@ -121,7 +121,7 @@ impl Language for Exotel {
         if self.room.is_empty() {
             self.timestamp = self.stream.timestamp(heard);
         }
-        self.border.outward(heard.format, heard.payload, &mut self.room);
+        self.border.outward(heard, &mut self.room);
         if self.room.len() >= BEATS * self.border.format().bytes_per_beat() {
             self.send(out);
         }
@@ -165,7 +165,7 @@ impl Language for Exotel {
         scratch: &'a mut Vec<u8>,
         _out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
-        telnyx::understand(message, scratch, &mut self.stream, &mut self.border)
+        telnyx::understand(message, scratch, &mut self.stream, self.border.format())
             .map_err(|mistake| (mistake, None))
     }
 }

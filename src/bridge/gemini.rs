@@ -79,7 +79,6 @@ impl Gemini {
         let Some(content) = message.get("serverContent") else { return Ok(Said::Nothing) };
         if content.get("interrupted").and_then(Value::as_bool) == Some(true) {
             self.stream.next_segment();
-            self.border.forget();
             return Ok(Said::Clear { id: None, segment: None });
         }
         let parts = content.get("modelTurn").and_then(|turn| turn.get("parts")).and_then(Value::as_array);
@@ -94,7 +93,7 @@ impl Gemini {
             }
         }
         if !scratch.is_empty() {
-            let format = self.border.inward(rate, scratch);
+            let format = AudioFormat::L16 { rate };
             return Ok(Said::Audio { segment: self.stream.segment(), format, payload: scratch, last: false });
         }
         if content.get("turnComplete").and_then(Value::as_bool) == Some(true) {

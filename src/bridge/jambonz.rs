@@ -65,7 +65,6 @@ impl Jambonz {
             Some("playAudio") => self.play(&data, scratch),
             Some("killAudio") => {
                 self.stream.next_segment();
-                self.border.forget();
                 Ok(Said::Clear { id: None, segment: None })
             }
             Some("mark") => match data.get("name").and_then(Value::as_str) {
@@ -108,7 +107,7 @@ impl Jambonz {
         if scratch.is_empty() {
             return Ok(Said::Nothing);
         }
-        let format = self.border.inward(rate, scratch);
+        let format = AudioFormat::L16 { rate };
         Ok(Said::Audio { segment: self.stream.segment(), format, payload: scratch, last: false })
     }
 }
@@ -135,7 +134,7 @@ impl Language for Jambonz {
         if !self.stream.is_on() {
             return false;
         }
-        out.write(Form::Binary, |bytes| self.border.outward(heard.format, heard.payload, bytes));
+        out.write(Form::Binary, |bytes| self.border.outward(heard, bytes));
         true
     }
 
@@ -176,7 +175,7 @@ impl Language for Jambonz {
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
         match message {
             Incoming::Text(text) => self.read(text, scratch).map_err(|mistake| (mistake, None)),
-            Incoming::Binary(audio) => Ok(vonage::linear(audio, scratch, &self.stream, &mut self.border)),
+            Incoming::Binary(audio) => Ok(vonage::spoken(audio, &self.stream, self.border.format())),
         }
     }
 }

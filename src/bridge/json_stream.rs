@@ -133,7 +133,7 @@ pub(super) fn put_number(text: &mut BytesMut, number: u64) {
 /// Writes a leg's audio as the engine hears it, in base64. `room` is used again.
 pub(super) fn put_audio(text: &mut BytesMut, border: &mut Border, room: &mut BytesMut, heard: &Heard<'_>) {
     room.clear();
-    border.outward(heard.format, heard.payload, room);
+    border.outward(heard, room);
     put_base64(text, room);
 }
 

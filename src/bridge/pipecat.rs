@@ -49,14 +49,13 @@ impl Pipecat {
         }
     }
 
-    fn read<'a>(&mut self, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Said<'a>, Mistake> {
+    fn read<'a>(&mut self, bytes: &'a [u8]) -> Result<Said<'a>, Mistake> {
         let mut frame = Fields { rest: bytes };
         while let Some((field, value)) = frame.next()? {
             match (field, value) {
-                (AUDIO, Wire::Bytes(audio)) => return self.audio(audio, scratch),
+                (AUDIO, Wire::Bytes(audio)) => return self.audio(audio),
                 (INTERRUPTION, Wire::Bytes(_)) => {
                     self.stream.next_segment();
-                    self.border.forget();
                     return Ok(Said::Clear { id: None, segment: None });
                 }
                 (_, Wire::Bytes(_) | Wire::Number(_) | Wire::Other) => {}
@@ -65,7 +64,7 @@ impl Pipecat {
         Ok(Said::Nothing)
     }
 
-    fn audio<'a>(&mut self, bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<Said<'a>, Mistake> {
+    fn audio<'a>(&self, bytes: &'a [u8]) -> Result<Said<'a>, Mistake> {
         let mut fields = Fields { rest: bytes };
         let (mut audio, mut hertz, mut channels) =
             (&[][..], u64::from(self.border.format().rate().hertz()), 1);
@@ -87,10 +86,7 @@ impl Pipecat {
             return Ok(Said::Nothing);
         }
         let segment = self.stream.segment();
-        scratch.clear();
-        scratch.extend_from_slice(audio);
-        let format = self.border.inward(rate, scratch);
-        Ok(Said::Audio { segment, format, payload: scratch, last: false })
+        Ok(Said::Audio { segment, format: AudioFormat::L16 { rate }, payload: audio, last: false })
     }
 }
 
@@ -117,7 +113,7 @@ impl Language for Pipecat {
             return false;
         }
         self.room.clear();
-        self.border.outward(heard.format, heard.payload, &mut self.room);
+        self.border.outward(heard, &mut self.room);
         let (audio, rate) = (&self.room, u64::from(self.border.format().rate().hertz()));
         let inner = 1 + varint_length(audio.len() as u64) + audio.len() + 1 + varint_length(rate) + 2;
         out.write(Form::Binary, |bytes| {
@@ -154,11 +150,11 @@ impl Language for Pipecat {
     fn understand<'a>(
         &mut self,
         message: Incoming<'a>,
-        scratch: &'a mut Vec<u8>,
+        _scratch: &'a mut Vec<u8>,
         _out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
         match message {
-            Incoming::Binary(bytes) => self.read(bytes, scratch).map_err(|mistake| (mistake, None)),
+            Incoming::Binary(bytes) => self.read(bytes).map_err(|mistake| (mistake, None)),
             Incoming::Text(_) => {
                 Err((Mistake::Malformed("this dialect speaks in binary messages".into()), None))
             }

@@ -74,10 +74,6 @@ impl Plivo {
                     if scratch.is_empty() {
                         return Ok(Said::Nothing);
                     }
-                    let format = match format {
-                        AudioFormat::L16 { rate } => self.border.inward(rate, scratch),
-                        AudioFormat::Pcmu | AudioFormat::Pcma => format,
-                    };
                     let segment = self.stream.segment();
                     Ok(Said::Audio { segment, format, payload: scratch, last: false })
                 }
@@ -89,7 +85,6 @@ impl Plivo {
             },
             Some("clearAudio") => {
                 self.stream.next_segment();
-                self.border.forget();
                 Ok(Said::Clear { id: None, segment: None })
             }
             Some(_) | None => Ok(Said::Nothing),

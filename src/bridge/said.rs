@@ -28,7 +28,7 @@ pub enum Said<'a> {
     Audio {
         /// What it belongs to.
         segment: SegmentId,
-        /// Layout of `payload`.
+        /// Layout of `payload`, of any rate.
         format: AudioFormat,
         /// Any length.
         payload: &'a [u8],
@@ -160,12 +160,14 @@ pub struct Heard<'a> {
     pub format: AudioFormat,
     /// One packet's audio.
     pub payload: &'a [u8],
-    /// Samples at the leg's clock.
+    /// Since the leg's first packet, in 1/8,000 s whatever the rate.
     pub media_time: u32,
     /// When its packet arrived.
     pub captured: Instant,
     /// Something before it is missing.
     pub discontinuity: bool,
+    /// A guess in the place of what was lost.
+    pub concealed: bool,
 }
 
 /// The conversation goes on over another socket.

@@ -149,16 +149,17 @@ impl Language for Telnyx {
         scratch: &'a mut Vec<u8>,
         _out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
-        understand(message, scratch, &mut self.stream, &mut self.border).map_err(|mistake| (mistake, None))
+        understand(message, scratch, &mut self.stream, self.border.format())
+            .map_err(|mistake| (mistake, None))
     }
 }
 
-/// What bots of this shape say: `media`, `mark`, `clear`. Unknown events and fields are passed over, as the originals do.
+/// What bots of this shape say, their audio being `format`: `media`, `mark`, `clear`. Unknown events and fields are passed over, as the originals do.
 pub(super) fn understand<'a>(
     message: Incoming<'a>,
     scratch: &'a mut Vec<u8>,
     stream: &mut Stream,
-    border: &mut Border,
+    format: AudioFormat,
 ) -> Result<Said<'a>, Mistake> {
     let Incoming::Text(text) = message else { return Err(Mistake::Binary) };
     if text.trim_start().starts_with('[') {
@@ -169,7 +170,7 @@ pub(super) fn understand<'a>(
         Some("media") => match message.media.and_then(|media| media.payload) {
             Some(Text(base64)) => {
                 json_stream::decode(&base64, scratch)?;
-                Ok(audio(scratch, stream, border))
+                Ok(audio(scratch, stream, format))
             }
             None => Ok(Said::Nothing),
         },
@@ -179,22 +180,17 @@ pub(super) fn understand<'a>(
         },
         Some("clear") => {
             stream.next_segment();
-            border.forget();
             Ok(Said::Clear { id: None, segment: None })
         }
         Some(_) | None => Ok(Said::Nothing),
     }
 }
 
-/// What lies in `scratch` is audio in the engine's format.
-pub(super) fn audio<'a>(scratch: &'a mut Vec<u8>, stream: &Stream, border: &mut Border) -> Said<'a> {
+/// What lies in `scratch` is audio of `format`.
+pub(super) fn audio<'a>(scratch: &'a [u8], stream: &Stream, format: AudioFormat) -> Said<'a> {
     if scratch.is_empty() {
         return Said::Nothing;
     }
-    let format = match border.format() {
-        AudioFormat::L16 { rate } => border.inward(rate, scratch),
-        format @ (AudioFormat::Pcmu | AudioFormat::Pcma) => format,
-    };
     Said::Audio { segment: stream.segment(), format, payload: scratch, last: false }
 }
 

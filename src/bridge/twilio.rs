@@ -461,7 +461,15 @@ mod tests {
 
     fn heard(captured: Instant, payload: &[u8]) -> Heard<'_> {
         let format = AudioFormat::Pcmu;
-        Heard { leg: FIRST_LEG, format, payload, media_time: 160, captured, discontinuity: false }
+        Heard {
+            leg: FIRST_LEG,
+            format,
+            payload,
+            media_time: 160,
+            captured,
+            discontinuity: false,
+            concealed: false,
+        }
     }
 
     fn texts(out: &mut Outgoing) -> Vec<String> {

@@ -40,7 +40,6 @@ impl Ultravox {
         match text("type") {
             Some("playback_clear_buffer") => {
                 self.stream.next_segment();
-                self.border.forget();
                 Ok(Said::Clear { id: None, segment: None })
             }
             Some("ping") => {
@@ -102,7 +101,7 @@ impl Language for Ultravox {
         if !self.stream.is_on() {
             return false;
         }
-        out.write(Form::Binary, |bytes| self.border.outward(heard.format, heard.payload, bytes));
+        out.write(Form::Binary, |bytes| self.border.outward(heard, bytes));
         true
     }
 
@@ -127,12 +126,12 @@ impl Language for Ultravox {
     fn understand<'a>(
         &mut self,
         message: Incoming<'a>,
-        scratch: &'a mut Vec<u8>,
+        _scratch: &'a mut Vec<u8>,
         out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
         match message {
             Incoming::Text(text) => self.read(text, out).map_err(|mistake| (mistake, None)),
-            Incoming::Binary(audio) => Ok(vonage::linear(audio, scratch, &self.stream, &mut self.border)),
+            Incoming::Binary(audio) => Ok(vonage::spoken(audio, &self.stream, self.border.format())),
         }
     }
 }

@@ -54,7 +54,6 @@ impl Vonage {
         match message.get("action").and_then(Value::as_str) {
             Some("clear") => {
                 self.stream.next_segment();
-                self.border.forget();
                 Ok(Said::Clear { id: None, segment: None })
             }
             Some("notify") => {
@@ -88,7 +87,7 @@ impl Language for Vonage {
         if !self.stream.is_on() {
             return false;
         }
-        out.write(Form::Binary, |bytes| self.border.outward(heard.format, heard.payload, bytes));
+        out.write(Form::Binary, |bytes| self.border.outward(heard, bytes));
         true
     }
 
@@ -128,36 +127,20 @@ impl Language for Vonage {
     fn understand<'a>(
         &mut self,
         message: Incoming<'a>,
-        scratch: &'a mut Vec<u8>,
+        _scratch: &'a mut Vec<u8>,
         _out: &mut Outgoing,
     ) -> Result<Said<'a>, (Mistake, Option<String>)> {
         match message {
             Incoming::Text(text) => self.read(text).map_err(|mistake| (mistake, None)),
-            Incoming::Binary(audio) => Ok(linear(audio, scratch, &self.stream, &mut self.border)),
+            Incoming::Binary(audio) => Ok(spoken(audio, &self.stream, self.border.format())),
         }
     }
 }
 
-/// A binary message of linear audio at the engine's rate.
-pub(super) fn linear<'a>(
-    audio: &'a [u8],
-    scratch: &'a mut Vec<u8>,
-    stream: &Stream,
-    border: &mut Border,
-) -> Said<'a> {
+/// A binary message that is nothing but audio of `format`.
+pub(super) fn spoken<'a>(audio: &'a [u8], stream: &Stream, format: AudioFormat) -> Said<'a> {
     if audio.is_empty() {
         return Said::Nothing;
     }
-    let segment = stream.segment();
-    match border.format() {
-        AudioFormat::L16 { rate } if rate != SampleRate::Hz8000 => {
-            scratch.clear();
-            scratch.extend_from_slice(audio);
-            let format = border.inward(rate, scratch);
-            Said::Audio { segment, format, payload: scratch, last: false }
-        }
-        format @ (AudioFormat::Pcmu | AudioFormat::Pcma | AudioFormat::L16 { .. }) => {
-            Said::Audio { segment, format, payload: audio, last: false }
-        }
-    }
+    Said::Audio { segment: stream.segment(), format, payload: audio, last: false }
 }

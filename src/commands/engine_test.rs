@@ -256,6 +256,7 @@ impl<'a> Conversation<'a> {
                 media_time: number * 160,
                 captured: Instant::now(),
                 discontinuity: false,
+                concealed: false,
             };
             sent += u32::from(self.interpreter.hear(&heard, &mut self.out));
             if number == 50

@@ -92,6 +92,7 @@ pub(super) fn media(mut section: Section<'_>, max_calls: u32) -> Option<Media> {
         workers: workers.and_then(|workers| NonZeroUsize::new(workers as usize)),
         port_quarantine: section.seconds("port_quarantine_sec", 0..=600).unwrap_or(Duration::from_secs(30)),
         reorder: section.milliseconds("reorder_ms", 0..=500).unwrap_or(Duration::from_millis(60)),
+        conceal: section.flag("conceal").unwrap_or(true),
     };
     section.finish();
     advertise.map(|_| media)

@@ -112,8 +112,10 @@ pub struct Media {
     pub workers: Option<NonZeroUsize>,
     /// How long a port rests after a call, so that late packets of one never reach the next.
     pub port_quarantine: Duration,
-    /// How long a gap in the sequence is waited for.
+    /// How long a gap in the sequence is waited for, at most.
     pub reorder: Duration,
+    /// Whether what is lost is guessed.
+    pub conceal: bool,
 }
 
 /// `[http]`.

@@ -275,8 +275,8 @@ fn policy(section: &mut Section<'_>) -> sip::Policy {
 
 fn codecs(section: &mut Section<'_>) -> Vec<media::Codec> {
     let codecs = section.list("codecs", |name| {
-        // All that there are run at 8,000 Hz.
-        media::Codec::from_rtpmap(name, 8000).ok_or_else(|| {
+        let known = media::Codec::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name));
+        known.ok_or_else(|| {
             let known: Vec<String> =
                 media::Codec::ALL.iter().map(|codec| format!("\"{}\"", codec.name())).collect();
             format!("is not a codec of this edge; write {}", known.join(" or "))

@@ -8,6 +8,7 @@ use super::link::Link;
 use super::poller::Interest;
 use super::slab::Key;
 use super::sockets::LegSockets;
+use super::tape::TapeLayout;
 use super::voice::{Voice, VoiceConfig};
 use crate::call::{CallId, LegId, RecordingSettings, VoiceFact};
 
@@ -21,7 +22,7 @@ pub(super) struct Call {
     pub(super) key: Key,
     pub(super) voice: Voice,
     /// Where its recording goes, and the channels of it.
-    pub(super) tape_to: Option<(Arc<RecordingSettings>, u16)>,
+    pub(super) tape_to: Option<(Arc<RecordingSettings>, TapeLayout)>,
     pub(super) legs: Vec<Leg>,
     pub(super) engine: Option<Engine>,
     /// Facts that the owner has not taken yet.

@@ -9,6 +9,7 @@
 
 mod beats;
 mod call;
+mod ear;
 mod early;
 mod gauges;
 mod histogram;

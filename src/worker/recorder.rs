@@ -15,14 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 use metrics::counter;
 use tracing::{error, warn};
 
+use super::tape::TapeLayout;
 use crate::call::{CallId, RecordingSettings};
 
-/// Chunks that wait: a second of audio each, 32 KB at most.
+/// Chunks that wait: a second of audio each, 64 KB at most.
 const QUEUE: usize = 1_024;
 /// Bytes before the samples.
 const HEADER: u64 = 44;
-/// Samples a second.
-const RATE: u32 = 8_000;
 /// How often what is too old is removed.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -36,7 +35,7 @@ pub(super) struct Recorder {
 struct Piece {
     call: CallId,
     to: Arc<RecordingSettings>,
-    channels: u16,
+    layout: TapeLayout,
     samples: Vec<i16>,
     last: bool,
 }
@@ -54,11 +53,11 @@ impl Recorder {
         &self,
         call: CallId,
         to: &Arc<RecordingSettings>,
-        channels: u16,
+        layout: TapeLayout,
         samples: Vec<i16>,
         last: bool,
     ) {
-        let piece = Piece { call, to: to.clone(), channels, samples, last };
+        let piece = Piece { call, to: to.clone(), layout, samples, last };
         match self.queue.try_send(piece) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -104,13 +103,13 @@ fn write_all(pieces: &Receiver<Piece>) {
 }
 
 fn write(open: &mut HashMap<CallId, Open>, piece: Piece) -> io::Result<()> {
-    let Piece { call, to, channels, samples, last } = piece;
+    let Piece { call, to, layout, samples, last } = piece;
     let known = match open.get_mut(&call) {
         Some(known) => known,
         None => {
             fs::create_dir_all(&to.directory)?;
             let mut file = File::create(to.file_of(call))?;
-            file.write_all(&header(channels, 0))?;
+            file.write_all(&header(layout, 0))?;
             open.entry(call).or_insert(Open { file, bytes: 0 })
         }
     };
@@ -119,7 +118,7 @@ fn write(open: &mut HashMap<CallId, Open>, piece: Piece) -> io::Result<()> {
     known.file.write_all(&bytes)?;
     known.bytes = known.bytes.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     known.file.seek(SeekFrom::Start(0))?;
-    known.file.write_all(&header(channels, known.bytes))?;
+    known.file.write_all(&header(layout, known.bytes))?;
     if last && let Some(Open { file, .. }) = open.remove(&call) {
         file.sync_data()?;
     }
@@ -127,8 +126,9 @@ fn write(open: &mut HashMap<CallId, Open>, piece: Piece) -> io::Result<()> {
 }
 
 /// RIFF, WAVE, `fmt ` of 16-bit PCM, and `data` of so many bytes.
-fn header(channels: u16, bytes: u32) -> [u8; HEADER as usize] {
-    let block = channels * 2;
+fn header(layout: TapeLayout, bytes: u32) -> [u8; HEADER as usize] {
+    let TapeLayout { channels, rate } = layout;
+    let (block, rate) = (channels * 2, rate.hertz());
     let mut header = [0; HEADER as usize];
     let fields: [&[u8]; 13] = [
         b"RIFF",
@@ -138,8 +138,8 @@ fn header(channels: u16, bytes: u32) -> [u8; HEADER as usize] {
         &16_u32.to_le_bytes(),
         &1_u16.to_le_bytes(),
         &channels.to_le_bytes(),
-        &RATE.to_le_bytes(),
-        &(RATE * u32::from(block)).to_le_bytes(),
+        &rate.to_le_bytes(),
+        &(rate * u32::from(block)).to_le_bytes(),
         &block.to_le_bytes(),
         &16_u16.to_le_bytes(),
         b"data",
@@ -171,6 +171,8 @@ fn remove_old(directory: &Path, now: SystemTime, keep: Duration) -> io::Result<(
 mod tests {
     use super::*;
 
+    const TAPE: TapeLayout = TapeLayout { channels: 2, rate: media::SampleRate::Hz16000 };
+
     fn settings(name: &str) -> Arc<RecordingSettings> {
         let directory = std::env::temp_dir().join(format!("callingedge-{name}-{}", std::process::id()));
         Arc::new(RecordingSettings { directory, keep: Duration::from_secs(3_600) })
@@ -187,13 +189,13 @@ mod tests {
             let last = count == 3;
             write(
                 &mut open,
-                Piece { call: call(), to: to.clone(), channels: 2, samples: vec![count; 1_600], last },
+                Piece { call: call(), to: to.clone(), layout: TAPE, samples: vec![count; 1_600], last },
             )
             .expect("a place to write to");
 
             let file = fs::read(to.file_of(call())).expect("the file");
             let wav = media::Wav::parse(&file).expect("a WAV file at any time");
-            assert_eq!((wav.channels, wav.rate, wav.data.len()), (2, 8_000, 3_200 * count as usize));
+            assert_eq!((wav.channels, wav.rate, wav.data.len()), (2, 16_000, 3_200 * count as usize));
             assert_eq!(wav.channel(1).last(), Some(&count));
         }
         assert!(open.is_empty(), "the last chunk closes it");

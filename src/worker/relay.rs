@@ -15,24 +15,25 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use media::{AudioFormat, Codec, Played, SAMPLES_PER_BEAT, SampleRate};
+use media::{AudioFormat, BEAT_MAX, Played, SAMPLES_PER_BEAT, Transcoder};
 
 use crate::call::{Announcement, LegId};
 
-/// So many samples are there before the first is passed on.
-const PRIMED: usize = 2 * SAMPLES_PER_BEAT;
+/// So many beats are there before the first is passed on.
+const PRIMED: usize = 2;
 /// More never waits.
-const FULL: usize = 6 * SAMPLES_PER_BEAT;
+const FULL: usize = 6;
 /// What is kept of more.
-const KEPT: usize = 3 * SAMPLES_PER_BEAT;
+const KEPT: usize = 3;
+/// A beat's samples at the highest rate of a leg.
+const SAMPLES_MOST: usize = BEAT_MAX / 2;
 
-const L16: AudioFormat = AudioFormat::L16 { rate: SampleRate::Hz8000 };
-
-/// Frames of one speaker on their way to one listener, in the listener's codec.
+/// Frames of one speaker on their way to one listener, laid out as the listener hears.
 #[derive(Debug)]
 pub(super) struct Relay {
     pub(super) speaker: LegId,
     audio: VecDeque<u8>,
+    transcoder: Transcoder,
     flow: Flow,
 }
 
@@ -48,51 +49,51 @@ enum Flow {
 pub(super) struct Waiting {
     audio: Arc<Announcement>,
     at: usize,
+    transcoder: Transcoder,
 }
 
 impl Relay {
     pub(super) fn new(speaker: LegId) -> Self {
-        Self { speaker, audio: VecDeque::with_capacity(2 * FULL), flow: Flow::Filling }
+        let room = 2 * FULL * SAMPLES_PER_BEAT;
+        let transcoder = Transcoder::new(AudioFormat::Pcmu);
+        Self { speaker, audio: VecDeque::with_capacity(room), transcoder, flow: Flow::Filling }
     }
 
-    /// Takes a frame of the speaker. Answers how many samples had to go.
-    pub(super) fn push(&mut self, listener: Codec, format: AudioFormat, payload: &[u8]) -> usize {
-        let target = listener.format();
-        if format == target {
-            self.audio.extend(payload);
-        } else {
-            let mut codes = [0; SAMPLES_PER_BEAT];
-            for chunk in payload.chunks(codes.len() * format.bytes_per_sample()) {
-                let written = format.convert(target, chunk, &mut codes);
-                self.audio.extend(&codes[..written]);
-            }
+    /// Takes a frame of the speaker. Answers how many samples of the listener's had to go.
+    pub(super) fn push(&mut self, listener: AudioFormat, format: AudioFormat, payload: &[u8]) -> usize {
+        if self.transcoder.target() != listener {
+            self.transcoder = Transcoder::new(listener);
+            self.clear();
         }
-        if self.audio.len() <= FULL {
+        let Self { transcoder, audio, .. } = self;
+        transcoder.feed(format, payload, |piece| audio.extend(piece));
+        let beat = listener.bytes_per_beat();
+        if audio.len() <= FULL * beat {
             return 0;
         }
-        let gone = self.audio.len() - KEPT;
-        self.audio.drain(..gone);
-        gone
+        let gone = audio.len() - KEPT * beat;
+        audio.drain(..gone);
+        gone / listener.bytes_per_sample()
     }
 
-    /// What waits is heard in another codec from now on.
+    /// What waits is of no use any more.
     pub(super) fn clear(&mut self) {
         self.audio.clear();
         self.flow = Flow::Filling;
     }
 
-    /// The next 20 ms, if they are there.
-    pub(super) fn take(&mut self, out: &mut [u8; SAMPLES_PER_BEAT]) -> bool {
-        let enough = match self.flow {
+    /// The next 20 ms, if they are there as the listener hears now; `out` is as long as that.
+    pub(super) fn take(&mut self, listener: AudioFormat, out: &mut [u8]) -> bool {
+        let beats = match self.flow {
             Flow::Filling => PRIMED,
-            Flow::Running => SAMPLES_PER_BEAT,
+            Flow::Running => 1,
         };
-        if self.audio.len() < enough {
+        if self.transcoder.target() != listener || self.audio.len() < beats * listener.bytes_per_beat() {
             self.flow = Flow::Filling;
             return false;
         }
         self.flow = Flow::Running;
-        for (to, from) in out.iter_mut().zip(self.audio.drain(..SAMPLES_PER_BEAT)) {
+        for (to, from) in out.iter_mut().zip(self.audio.drain(..listener.bytes_per_beat())) {
             *to = from;
         }
         true
@@ -101,15 +102,26 @@ impl Relay {
 
 impl Waiting {
     pub(super) fn new(audio: Arc<Announcement>) -> Self {
-        Self { audio, at: 0 }
+        Self { audio, at: 0, transcoder: Transcoder::new(AudioFormat::Pcmu) }
     }
 
-    fn fill(&mut self, codec: Codec, out: &mut [u8]) {
-        for code in out {
+    /// Fills `out` with the next 20 ms.
+    fn fill(&mut self, listener: AudioFormat, out: &mut [u8]) {
+        if self.transcoder.target() != listener {
+            self.transcoder = Transcoder::new(listener);
+        }
+        let mut codes = [0; SAMPLES_PER_BEAT];
+        for code in &mut codes {
             let Some(next) = self.audio.pcmu.get(self.at) else { return };
-            AudioFormat::Pcmu.convert(codec.format(), &[*next], std::slice::from_mut(code));
+            *code = *next;
             self.at = (self.at + 1) % self.audio.pcmu.len();
         }
+        let mut filled = 0;
+        self.transcoder.feed(AudioFormat::Pcmu, &codes, |piece| {
+            let length = piece.len().min(out.len() - filled);
+            out[filled..filled + length].copy_from_slice(&piece[..length]);
+            filled += length;
+        });
     }
 }
 
@@ -117,48 +129,53 @@ impl Waiting {
 pub(super) fn blend(
     relays: &mut [Relay],
     waiting: Option<&mut Waiting>,
-    codec: Codec,
-    frame: &mut [u8; SAMPLES_PER_BEAT],
+    format: AudioFormat,
+    frame: &mut [u8],
     played: Played,
 ) -> Played {
-    let mut sum = [0_i32; SAMPLES_PER_BEAT];
-    let mut alone = *frame;
+    let mut sum = [0_i32; SAMPLES_MOST];
+    let mut alone = [0; BEAT_MAX];
+    let alone = &mut alone[..frame.len()];
     let mut voices = 0;
     if played == Played::Audio {
         voices += 1;
-        add(&mut sum, codec, frame);
+        alone.copy_from_slice(frame);
+        add(&mut sum, format, frame);
     }
     for relay in relays {
-        let mut heard = [0; SAMPLES_PER_BEAT];
-        if relay.take(&mut heard) {
+        let mut heard = [0; BEAT_MAX];
+        let heard = &mut heard[..frame.len()];
+        if relay.take(format, heard) {
             voices += 1;
-            add(&mut sum, codec, &heard);
-            alone = heard;
+            add(&mut sum, format, heard);
+            alone.copy_from_slice(heard);
         }
     }
     match (voices, waiting) {
         (0, Some(waiting)) => {
-            waiting.fill(codec, frame);
+            waiting.fill(format, frame);
             Played::Audio
         }
         (0, None) => Played::Silence,
         (1, _) => {
-            *frame = alone;
+            frame.copy_from_slice(alone);
             Played::Audio
         }
         (_, _) => {
-            for (code, sample) in frame.iter_mut().zip(sum) {
+            let linear = AudioFormat::L16 { rate: format.rate() };
+            for (code, sample) in frame.chunks_exact_mut(format.bytes_per_sample()).zip(sum) {
                 let sample = sample.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-                L16.convert(codec.format(), &sample.to_le_bytes(), std::slice::from_mut(code));
+                linear.convert(format, &sample.to_le_bytes(), code);
             }
             Played::Audio
         }
     }
 }
 
-fn add(sum: &mut [i32; SAMPLES_PER_BEAT], codec: Codec, frame: &[u8; SAMPLES_PER_BEAT]) {
-    let mut linear = [0; 2 * SAMPLES_PER_BEAT];
-    codec.format().convert(L16, frame, &mut linear);
+fn add(sum: &mut [i32; SAMPLES_MOST], format: AudioFormat, frame: &[u8]) {
+    let mut linear = [0; 2 * SAMPLES_MOST];
+    let length = format.convert(AudioFormat::L16 { rate: format.rate() }, frame, &mut linear);
+    let linear = &linear[..length];
     for (sum, sample) in sum.iter_mut().zip(linear.chunks_exact(2)) {
         *sum += i32::from(i16::from_le_bytes([sample[0], sample[1]]));
     }
@@ -176,10 +193,12 @@ mod tests {
         let mut heard = Vec::new();
         for pushed in [1, 1, 1, 0, 0, 0, 1, 1, 1] {
             for _ in 0..pushed {
-                relays[0].push(Codec::Pcmu, AudioFormat::Pcmu, &[7; 160]);
+                relays[0].push(AudioFormat::Pcmu, AudioFormat::Pcmu, &[7; 160]);
             }
             let mut frame = NOBODY;
-            heard.push(blend(&mut relays, None, Codec::Pcmu, &mut frame, Played::Silence) == Played::Audio);
+            heard.push(
+                blend(&mut relays, None, AudioFormat::Pcmu, &mut frame, Played::Silence) == Played::Audio,
+            );
         }
 
         assert_eq!(heard, [false, true, true, true, false, false, false, true, true]);
@@ -189,10 +208,10 @@ mod tests {
     fn what_is_too_late_goes_and_the_newest_stays() {
         let mut relay = Relay::new(LegId(1));
         let gone: usize =
-            (1..=7).map(|frame| relay.push(Codec::Pcmu, AudioFormat::Pcmu, &[frame; 160])).sum();
+            (1..=7).map(|frame| relay.push(AudioFormat::Pcmu, AudioFormat::Pcmu, &[frame; 160])).sum();
 
         let mut frame = [0; 160];
-        assert!(relay.take(&mut frame));
+        assert!(relay.take(AudioFormat::Pcmu, &mut frame));
         assert_eq!((gone, frame[0]), (4 * 160, 5));
     }
 
@@ -201,19 +220,19 @@ mod tests {
         let loud: Vec<u8> = (0..160).map(|place| (place % 256) as u8).collect();
         let mut relays = [Relay::new(LegId(1)), Relay::new(LegId(2))];
         for _ in 0..2 {
-            relays[0].push(Codec::Pcmu, AudioFormat::Pcmu, &loud);
+            relays[0].push(AudioFormat::Pcmu, AudioFormat::Pcmu, &loud);
         }
         let mut frame = NOBODY;
-        blend(&mut relays, None, Codec::Pcmu, &mut frame, Played::Silence);
+        blend(&mut relays, None, AudioFormat::Pcmu, &mut frame, Played::Silence);
         assert_eq!(frame[..], loud[..]);
 
         let sample = |code: u8| i32::from(media::g711::ulaw_to_linear(code));
         for relay in &mut relays {
             relay.clear();
-            relay.push(Codec::Pcmu, AudioFormat::Pcmu, &[0xA0; 320]);
+            relay.push(AudioFormat::Pcmu, AudioFormat::Pcmu, &[0xA0; 320]);
         }
         let mut frame = [0xB0; 160];
-        blend(&mut relays, None, Codec::Pcmu, &mut frame, Played::Audio);
+        blend(&mut relays, None, AudioFormat::Pcmu, &mut frame, Played::Audio);
         let expected = 2 * sample(0xA0) + sample(0xB0);
         let error = (sample(frame[0]) - expected).abs();
         assert!(error <= expected.abs() / 16, "{} of {expected}", sample(frame[0]));
@@ -224,11 +243,11 @@ mod tests {
         let audio = Arc::new(Announcement { name: "tone".into(), pcmu: vec![1, 2, 3] });
         let mut waiting = Waiting::new(audio);
         let mut frame = NOBODY;
-        let played = blend(&mut [], Some(&mut waiting), Codec::Pcmu, &mut frame, Played::Silence);
+        let played = blend(&mut [], Some(&mut waiting), AudioFormat::Pcmu, &mut frame, Played::Silence);
         assert_eq!((played, &frame[..4]), (Played::Audio, &[1, 2, 3, 1][..]));
 
         let mut frame = [9; 160];
-        blend(&mut [], Some(&mut waiting), Codec::Pcmu, &mut frame, Played::Audio);
+        blend(&mut [], Some(&mut waiting), AudioFormat::Pcmu, &mut frame, Played::Audio);
         assert_eq!(frame, [9; 160]);
     }
 }

@@ -12,6 +12,8 @@ pub struct Tally {
     pub frames_replayed: u64,
     /// Frames and messages that were too old to be kept for such an engine.
     pub replay_lost: u64,
+    /// Frames that were guessed in the place of lost packets.
+    pub frames_concealed: u64,
     /// RTP packets sent to legs.
     pub packets_to_leg: u64,
     /// Datagrams from legs that were not used.

@@ -43,7 +43,6 @@ use super::recorder::Recorder;
 use super::slab::{Key, Slab};
 use super::sockets::{DATAGRAM, LegSockets};
 use super::tally::Tally;
-use super::tape::Tape;
 use super::voice::{Turn, Voice};
 use crate::bridge::{Credit, EngineSocket, Incoming, Interpreter, Outgoing};
 use crate::call::{CallId, DtmfMethod, EndReason, EngineEvent, EngineFailure, LegId, VoiceFact, VoiceOrder};
@@ -413,8 +412,8 @@ impl Shared {
             scratch: &mut self.scratch,
         };
         let sent = call.voice.beat(now, leg, congested, &mut packet, &mut turn);
-        if let (Some(chunk), Some((to, channels))) = (call.voice.next_chunk(), &call.tape_to) {
-            self.recorder.write(call.id, to, *channels, chunk, false);
+        if let (Some(chunk), Some((to, layout))) = (call.voice.next_chunk(), &call.tape_to) {
+            self.recorder.write(call.id, to, *layout, chunk, false);
         }
         if let (Some((length, to)), Some(leg)) = (sent, call.leg(leg)) {
             let outcome = leg.sockets.rtp.send_to(&packet[..length], to);
@@ -483,8 +482,7 @@ impl Shared {
             VoiceOrder::CloseLeg(leg) => return self.close_leg(now, call, leg),
             VoiceOrder::DetectAnswerer { leg } => call.voice.detect_answerer(leg),
             VoiceOrder::Record { leg, mode, to } => {
-                call.tape_to = Some((to, Tape::channels(mode)));
-                call.voice.record(leg, mode);
+                call.tape_to = call.voice.record(leg, mode).map(|layout| (to, layout));
             }
             VoiceOrder::PauseRecording(paused) => call.voice.pause_recording(paused),
             VoiceOrder::Pressed { leg, digit, duration } => {
@@ -636,8 +634,8 @@ impl Shared {
             }
         }
         self.close_legs(now, call);
-        if let (Some(rest), Some((to, channels))) = (call.voice.end_recording(), call.tape_to.take()) {
-            self.recorder.write(call.id, &to, channels, rest, true);
+        if let (Some(rest), Some((to, layout))) = (call.voice.end_recording(), call.tape_to.take()) {
+            self.recorder.write(call.id, &to, layout, rest, true);
         }
         call.facts.push_back(VoiceFact::Closed(call.voice.summary(now)));
         call.phase = Phase::Over;
@@ -679,8 +677,8 @@ impl Shared {
         call.voice = Voice::new(self.config.voice);
         self.part(now, call, Some(1011));
         self.close_legs(now, call);
-        if let Some((to, channels)) = call.tape_to.take() {
-            self.recorder.write(call.id, &to, channels, Vec::new(), true);
+        if let Some((to, layout)) = call.tape_to.take() {
+            self.recorder.write(call.id, &to, layout, Vec::new(), true);
         }
         call.phase = Phase::Over;
         call.facts.push_back(VoiceFact::EngineGone(EngineFailure::Broken("a fault of the edge".into())));

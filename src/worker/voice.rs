@@ -17,17 +17,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use media::hearing::{AmdEvent, AnswerDetector, Answerer};
+use media::hearing::{AmdEvent, Answerer};
 use media::{
-    AudioFormat, Digit, DtmfRefused, MarkResult, Negotiated, Played, PlayoutFact, PushError, SampleRate,
-    SegmentId, Session, SessionConfig, SessionFact, UpFrame,
+    AudioFormat, BEAT_MAX, Digit, DtmfRefused, MarkResult, Negotiated, Played, PlayoutFact, PushError,
+    SampleRate, SegmentId, Session, SessionConfig, SessionFact, UpFrame, quality,
 };
 
+use super::ear::Ear;
 use super::early::Early;
 use super::histogram::Histogram;
 use super::relay::{Relay, Waiting, blend};
 use super::tally::Tally;
-use super::tape::Tape;
+use super::tape::{Tape, TapeLayout};
 use crate::bridge::{
     Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Resumption, Said,
     Standing,
@@ -44,10 +45,7 @@ const POSITION_INTERVAL: Duration = Duration::from_secs(1);
 const FACTS_KEPT: usize = 256;
 
 /// The most bytes of a frame that goes from leg to leg: 60 ms.
-const FRAME_MAX: usize = 480;
-
-/// Samples that are listened to in one step.
-const LISTENED: usize = 160;
+const FRAME_MAX: usize = 3 * BEAT_MAX;
 
 /// Within this time a key that comes in another way is the same one.
 const SAME_KEY: Duration = Duration::from_millis(800);
@@ -58,15 +56,18 @@ const SHORTEST_DIGIT: Duration = Duration::from_millis(100);
 /// What all calls of a worker have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VoiceConfig {
-    /// How long a gap in a leg's RTP waits for what is missing.
+    /// How long a gap in a leg's RTP waits for what is missing, at most.
     pub reorder_wait: Duration,
+    /// Whether what is missing then is guessed.
+    pub conceal: bool,
     /// How much audio of an engine may wait.
     pub playout_limit: Duration,
 }
 
 impl Default for VoiceConfig {
     fn default() -> Self {
-        Self { reorder_wait: Duration::from_millis(60), playout_limit: Duration::from_secs(600) }
+        let (reorder_wait, playout_limit) = (Duration::from_millis(60), Duration::from_secs(600));
+        Self { reorder_wait, conceal: true, playout_limit }
     }
 }
 
@@ -114,7 +115,7 @@ struct Leg {
     relays: Vec<Relay>,
     waiting: Option<Waiting>,
     /// Who listens for who answered, while that may still change.
-    answerer: Option<Box<AnswerDetector>>,
+    answerer: Option<Box<Ear>>,
     /// The key that was told last, how it came and when.
     last_key: Option<(Digit, DtmfMethod, Instant)>,
 }
@@ -122,7 +123,6 @@ struct Leg {
 #[derive(Debug)]
 struct LegMedia {
     session: Session,
-    format: AudioFormat,
     began: Instant,
     /// A frame was kept from the engine: the next one is marked.
     gap: bool,
@@ -258,20 +258,17 @@ impl Voice {
         match &mut known.media {
             Some(media) => {
                 media.session.renegotiate(now, agreed);
-                if media.format != agreed.codec.format() {
-                    known.relays.iter_mut().for_each(Relay::clear);
-                }
-                media.format = agreed.codec.format();
             }
             None => {
                 let config = SessionConfig {
                     reorder_wait: self.config.reorder_wait,
+                    conceal: self.config.conceal,
                     inactivity: known.inactivity,
                     playout_limit: self.config.playout_limit,
                     wall,
                     ..SessionConfig::from_seed(seed)
                 };
-                let mut media = LegMedia::new(now, Session::new(now, agreed, config), agreed);
+                let mut media = LegMedia::new(now, Session::new(now, agreed, config));
                 if leg == FIRST_LEG {
                     self.early.pour_into(media.session.playout());
                 }
@@ -398,11 +395,11 @@ impl Voice {
         } else {
             let mut chunk = None;
             let mut beaten = false;
-            let packet = session.next_packet_with(now, buffer, |codec, frame, played| {
-                let played = blend(relays, waiting.as_mut(), codec, frame, played);
+            let packet = session.next_packet_with(now, buffer, |format, frame, played| {
+                let played = blend(relays, waiting.as_mut(), format, frame, played);
                 if let Some(tape) = &mut tape {
                     beaten = true;
-                    chunk = tape.beat(Some((codec, &frame[..])).filter(|_| played == Played::Audio));
+                    chunk = tape.beat(Some((format, &frame[..])).filter(|_| played == Played::Audio));
                 }
                 played
             });
@@ -492,11 +489,14 @@ impl Voice {
         digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration))
     }
 
-    /// Records what `leg` says and hears from now on.
-    pub fn record(&mut self, leg: LegId, mode: RecordMode) {
-        if mode != RecordMode::Off {
-            self.tape = Some((leg, Tape::new(leg, mode)));
+    /// Records what `leg` says and hears from now on; answers how the recording is laid out.
+    pub fn record(&mut self, leg: LegId, mode: RecordMode) -> Option<TapeLayout> {
+        if mode == RecordMode::Off {
+            return None;
         }
+        let rate = self.media(leg).map_or(SampleRate::Hz8000, |media| media.session.format().rate());
+        let (_, tape) = self.tape.insert((leg, Tape::new(leg, mode, rate)));
+        Some(tape.layout())
     }
 
     /// The recording goes on in silence, or with sound again.
@@ -522,7 +522,7 @@ impl Voice {
     /// Who answered `leg`: told as soon as it is heard, and again when it is heard better.
     pub fn detect_answerer(&mut self, leg: LegId) {
         if let Some(leg) = self.legs.iter_mut().find(|known| known.id == leg) {
-            leg.answerer = Some(Box::default());
+            leg.answerer = Some(Box::new(Ear::new()));
         }
     }
 
@@ -638,8 +638,9 @@ impl Voice {
         loop {
             let Leg { media, answerer, .. } = &mut self.legs[place];
             let Some(media) = media else { return };
+            let format = media.session.format();
             let Some(frame) = media.session.next_frame(now) else { break };
-            let format = media.format;
+            turn.tally.frames_concealed += u64::from(frame.concealed);
             if is_heard {
                 self.relayed.clear();
                 self.relayed.extend_from_slice(frame.payload);
@@ -648,7 +649,7 @@ impl Voice {
                 tape.said(format, frame.payload);
             }
             if let Some(answerer) = answerer {
-                listen(answerer, format, frame.payload);
+                answerer.listen(format, frame.payload);
             }
             if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
                 if muted {
@@ -690,9 +691,9 @@ impl Voice {
         let Self { legs, relayed, .. } = self;
         for leg in legs {
             let Some(media) = &leg.media else { continue };
-            let codec = media.session.codec();
+            let listener = media.session.format();
             if let Some(relay) = leg.relays.iter_mut().find(|relay| relay.speaker == speaker) {
-                turn.tally.relay_late += relay.push(codec, format, relayed) as u64;
+                turn.tally.relay_late += relay.push(listener, format, relayed) as u64;
             }
         }
     }
@@ -924,42 +925,22 @@ impl Leg {
             jitter_ms: heard.then_some(statistics.jitter_ms),
             loss_pct: heard.then_some(statistics.loss_pct),
             rtt_ms: statistics.rtt_ms,
-            mos: heard.then(|| score(&statistics)),
+            mos: heard.then(|| score(&statistics, media.session.conceals())),
         }
     }
 }
 
-/// How what came from the far end sounds; packets that are lost are silence to who hears it.
-fn score(statistics: &media::Statistics) -> f32 {
+/// How what came from the far end sounds.
+fn score(statistics: &media::Statistics, conceals: bool) -> f32 {
+    let codec = if conceals { quality::Codec::G711_CONCEALED } else { quality::Codec::G711 };
     // Half the way there and back, a packet, and what a listener waits because of the jitter.
     let delay_ms = statistics.rtt_ms.unwrap_or(0.0) / 2.0 + 20.0 + 2.0 * statistics.jitter_ms;
-    let rating = media::quality::rating(media::quality::Codec::G711, statistics.unheard_pct(), 1.0, delay_ms);
-    media::quality::mos(rating)
+    quality::mos(quality::rating(codec, statistics.unheard_pct(), 1.0, delay_ms))
 }
 
 impl LegMedia {
-    fn new(now: Instant, session: Session, agreed: &Negotiated) -> Self {
-        Self {
-            session,
-            format: agreed.codec.format(),
-            began: now,
-            gap: false,
-            position: None,
-            first_audio: FirstAudio::Awaited,
-        }
-    }
-}
-
-/// Lets `answerer` hear a frame.
-fn listen(answerer: &mut AnswerDetector, format: AudioFormat, payload: &[u8]) {
-    let mut bytes = [0; 2 * LISTENED];
-    let mut samples = [0; LISTENED];
-    for step in payload.chunks(LISTENED * format.bytes_per_sample()) {
-        let length = format.convert(AudioFormat::L16 { rate: SampleRate::Hz8000 }, step, &mut bytes);
-        for (sample, pair) in samples.iter_mut().zip(bytes[..length].chunks_exact(2)) {
-            *sample = i16::from_le_bytes([pair[0], pair[1]]);
-        }
-        answerer.push(&samples[..length / 2]);
+    fn new(now: Instant, session: Session) -> Self {
+        Self { session, began: now, gap: false, position: None, first_audio: FirstAudio::Awaited }
     }
 }
 
@@ -971,5 +952,6 @@ fn heard<'a>(leg: LegId, format: AudioFormat, began: Instant, gap: bool, frame: 
         media_time: frame.media_time,
         captured: began + frame.capture,
         discontinuity: frame.discontinuity || gap,
+        concealed: frame.concealed,
     }
 }

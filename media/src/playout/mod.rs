@@ -1,13 +1,13 @@
 //! Towards the caller: a queue of segments measured in milliseconds, taken out 20 ms at a time.
 //!
 //! ```text
-//!   push (any size) --> [ segment 7 ......... ][ segment 8 ..| --> next_frame (160 samples a beat)
+//!   push (any size) --> [ segment 7 ......... ][ segment 8 ..| --> next_frame (160 units a beat)
 //!                                      ^mark          ^an open end: waited for one beat, then padded
 //! ```
 //!
-//! Audio is kept in the leg's codec, one byte a sample, in one ring that grows by doubling when a burst
-//! needs it and is given back when it has run empty above 64 KiB (8 s). So a frame never allocates, a
-//! burst seldom does, and a mark does for its name.
+//! Audio is kept as the leg speaks it, G.711 one byte a sample, all else linear, in one ring that grows by doubling when
+//! a burst needs it and is given back when it has run empty above 64 KiB. So a frame never allocates, a burst seldom does,
+//! and a mark does for its name. Lengths and places count units of 1/8,000 s, whatever the rate: one sample of G.711.
 //!
 //! Frames are filled across the border of segments. Where less than a frame is left and its segment is
 //! still open, one beat of comfort noise gives the rest a chance to arrive; on the next beat what there is
@@ -21,7 +21,7 @@ use std::time::Duration;
 use segment::{Phase, Segments, milliseconds};
 
 use crate::noise::Noise;
-use crate::{AudioFormat, Codec, SAMPLES_PER_BEAT, g711};
+use crate::{AudioFormat, SAMPLES_PER_BEAT, Transcoder};
 
 /// The most marks that may be asked for and not yet taken by [`Playout::next_fact`].
 const MARKS: usize = 1_024;
@@ -127,9 +127,12 @@ pub enum PlayoutFact {
 /// The queue of one leg.
 #[derive(Debug)]
 pub struct Playout {
-    codec: Codec,
-    /// In samples.
+    format: AudioFormat,
+    /// Bytes of the ring that a unit takes.
+    unit: usize,
+    /// In units.
     limit: usize,
+    transcoder: Transcoder,
     /// All audio that waits, in the order of `runs`.
     audio: VecDeque<u8>,
     runs: VecDeque<Run>,
@@ -140,7 +143,7 @@ pub struct Playout {
     marks_open: usize,
     mark_names_open: usize,
     facts: VecDeque<PlayoutFact>,
-    /// Samples that ever left the head of the queue; places of marks count from the same beginning.
+    /// Units that ever left the head of the queue; places of marks count from the same beginning.
     consumed: u64,
     flow: Flow,
     tail: Tail,
@@ -148,7 +151,7 @@ pub struct Playout {
     heard: Option<SegmentId>,
     noise: Noise,
     underruns: u64,
-    /// Samples.
+    /// Units.
     cleared: u64,
 }
 
@@ -156,13 +159,13 @@ pub struct Playout {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     segment: SegmentId,
-    /// In samples, never 0.
+    /// In units, never 0.
     length: usize,
 }
 
 #[derive(Debug)]
 struct Mark {
-    /// Reached when this many samples have left the queue.
+    /// Reached when this many units have left the queue.
     at: u64,
     segment: Option<SegmentId>,
     name: String,
@@ -187,11 +190,13 @@ enum Tail {
 }
 
 impl Playout {
-    /// An empty queue that keeps its audio as `codec`, at most `limit` of it. `seed` chooses where in the
-    /// comfort noise it begins.
-    pub fn new(codec: Codec, limit: Duration, seed: u64) -> Self {
+    /// An empty queue that keeps its audio as `format`, 8,000 or 16,000 Hz, at most `limit` of it. `seed` chooses where in
+    /// the comfort noise it begins.
+    pub fn new(format: AudioFormat, limit: Duration, seed: u64) -> Self {
         Self {
-            codec,
+            format,
+            unit: format.bytes_per_unit(),
+            transcoder: Transcoder::new(format),
             limit: usize::try_from(limit.as_millis()).unwrap_or(usize::MAX).saturating_mul(8),
             audio: VecDeque::with_capacity(RING_KEPT),
             runs: VecDeque::with_capacity(8),
@@ -210,7 +215,7 @@ impl Playout {
         }
     }
 
-    /// Appends audio in chunks of any size. An odd last byte of linear audio is kept for the segment's next
+    /// Appends audio in chunks of any size and rate. An odd last byte of linear audio is kept for the segment's next
     /// chunk. Audio of a cleared segment is thrown away and counted; audio after [`Self::finish`] opens the
     /// segment again.
     ///
@@ -222,13 +227,14 @@ impl Playout {
         }
         let known = self.segments.entry(segment).ok_or(PushError::TooManySegments)?;
         let odd = known.odd.filter(|_| format.bytes_per_sample() == 2);
-        let samples = (audio.len() + usize::from(odd.is_some())) / format.bytes_per_sample();
+        let bytes = audio.len() + usize::from(odd.is_some());
+        let units = bytes / format.bytes_per_unit();
         if known.phase == Phase::Cleared {
-            self.cleared += samples as u64;
+            self.cleared += units as u64;
             return Ok(());
         }
-        let free = self.limit.saturating_sub(self.audio.len());
-        if samples > free {
+        let free = self.limit.saturating_sub(self.audio.len() / self.unit);
+        if units > free {
             return Err(PushError::Full { free_ms: milliseconds(free as u64) });
         }
         let joins = self.runs.back().is_some_and(|run| run.segment == segment);
@@ -236,15 +242,28 @@ impl Playout {
             return Err(PushError::TooManySegments);
         }
         known.phase = Phase::Open;
-        known.queued += samples;
-        let all_used = (audio.len() + usize::from(odd.is_some())).is_multiple_of(format.bytes_per_sample());
+        let all_used = bytes.is_multiple_of(format.bytes_per_sample());
         known.odd = audio.last().copied().filter(|_| !all_used);
+        let before = self.audio.len();
+        self.audio.extend(known.spare.take().iter().flatten());
+        append(&mut self.transcoder, format, odd, audio, &mut self.audio);
+        let over = (self.audio.len() - before) % self.unit;
+        if over > 0 {
+            // Half a unit of linear audio is one sample.
+            let mut sample = [0; 2];
+            sample
+                .iter_mut()
+                .zip(self.audio.drain(self.audio.len() - over..))
+                .for_each(|(to, from)| *to = from);
+            known.spare = Some(sample);
+        }
+        let units = (self.audio.len() - before) / self.unit;
+        known.queued += units;
         match self.runs.back_mut() {
-            Some(run) if run.segment == segment => run.length += samples,
-            Some(_) | None if samples > 0 => self.runs.push_back(Run { segment, length: samples }),
+            Some(run) if run.segment == segment => run.length += units,
+            Some(_) | None if units > 0 => self.runs.push_back(Run { segment, length: units }),
             Some(_) | None => {}
         }
-        self.append(format, odd, audio);
         Ok(())
     }
 
@@ -305,6 +324,7 @@ impl Playout {
         };
         self.cleared += dropped;
         self.tail = Tail::Fresh;
+        self.transcoder.reset();
         self.give_back();
         let played_ms = concerned.map_or(0, |id| self.played_ms(id));
         Cleared { segment: concerned, played_ms, dropped_ms: milliseconds(dropped) }
@@ -328,25 +348,24 @@ impl Playout {
         self.flow = Flow::Running;
     }
 
-    /// Exactly 20 ms in the leg's codec.
-    pub fn next_frame(&mut self, out: &mut [u8; SAMPLES_PER_BEAT]) -> Played {
+    /// Exactly 20 ms as the leg speaks it; `out` is as long as that ([`AudioFormat::bytes_per_beat`]).
+    pub fn next_frame(&mut self, out: &mut [u8]) -> Played {
+        debug_assert_eq!(out.len(), self.format.bytes_per_beat(), "a frame of another layout");
         let length = match self.flow {
             Flow::Running => self.ready(),
             Flow::Paused => 0,
         };
         if length == 0 {
-            self.noise.fill(self.codec, out);
+            self.noise.fill(self.format, out);
             return Played::Silence;
         }
+        let bytes = length * self.unit;
         let (first, second) = self.audio.as_slices();
-        let split = length.min(first.len());
+        let split = bytes.min(first.len());
         out[..split].copy_from_slice(&first[..split]);
-        out[split..length].copy_from_slice(&second[..length - split]);
-        out[length..].fill(match self.codec {
-            Codec::Pcmu => g711::ULAW_SILENCE,
-            Codec::Pcma => g711::ALAW_SILENCE,
-        });
-        self.audio.drain(..length);
+        out[split..bytes].copy_from_slice(&second[..bytes - split]);
+        self.format.silence(&mut out[bytes..]);
+        self.audio.drain(..bytes);
         self.account(length);
         Played::Audio
     }
@@ -366,7 +385,7 @@ impl Playout {
 
     /// How much audio waits, of all segments.
     pub fn buffered_ms(&self) -> u32 {
-        milliseconds(self.audio.len() as u64)
+        milliseconds(self.queued())
     }
 
     /// How much of `segment` was played; 0 for one that is not known (any more).
@@ -384,38 +403,31 @@ impl Playout {
         self.cleared / 8
     }
 
-    /// The leg speaks `codec` from now on; what waits is rewritten.
-    pub(crate) fn switch_codec(&mut self, codec: Codec) {
-        let rewrite = std::mem::replace(&mut self.codec, codec).rewriting(codec);
-        let Some(rewrite) = rewrite else { return };
-        for code in &mut self.audio {
-            *code = rewrite(*code);
-        }
-    }
-
-    /// Adds `audio` to the ring as the leg's codec.
-    fn append(&mut self, format: AudioFormat, odd: Option<u8>, audio: &[u8]) {
-        let target = self.codec.format();
-        if format == target {
-            self.audio.extend(audio);
+    /// The leg speaks `format` from now on; what waits is rewritten, and lasts as long as before.
+    pub(crate) fn switch_format(&mut self, format: AudioFormat) {
+        if self.format == format {
             return;
         }
-        let mut codes = [0; 512];
-        let mut rest = audio;
-        if let (Some(low), [high, after @ ..]) = (odd, audio) {
-            let written = format.convert(target, &[low, *high], &mut codes);
-            self.audio.extend(&codes[..written]);
-            rest = after;
-        }
-        for chunk in rest.chunks(codes.len() * format.bytes_per_sample()) {
-            let written = format.convert(target, chunk, &mut codes);
-            self.audio.extend(&codes[..written]);
-        }
+        let units = self.audio.len() / self.unit;
+        let mut rewritten = VecDeque::with_capacity(RING_KEPT.max(units * format.bytes_per_unit()));
+        let mut transcoder = Transcoder::new(format);
+        transcoder.feed(self.format, self.audio.make_contiguous(), |piece| rewritten.extend(piece));
+        rewritten.resize(units * format.bytes_per_unit(), 0);
+        self.audio = rewritten;
+        self.segments.iter_mut().for_each(|segment| segment.spare = None);
+        self.format = format;
+        self.unit = format.bytes_per_unit();
+        self.transcoder = Transcoder::new(format);
     }
 
-    /// How many samples this beat may take, 0 for none; decides about open ends.
+    /// Units that wait.
+    fn queued(&self) -> u64 {
+        (self.audio.len() / self.unit) as u64
+    }
+
+    /// How many units this beat may take, 0 for none; decides about open ends.
     fn ready(&mut self) -> usize {
-        let length = self.audio.len().min(SAMPLES_PER_BEAT);
+        let length = (self.audio.len() / self.unit).min(SAMPLES_PER_BEAT);
         let Some(last) = self.runs.back().map(|run| run.segment) else {
             self.ran_dry(Tail::Dry);
             return 0;
@@ -443,7 +455,7 @@ impl Playout {
         }
     }
 
-    /// `length` samples left the queue as a frame.
+    /// `length` units left the queue as a frame.
     fn account(&mut self, length: usize) {
         let tail = if length == SAMPLES_PER_BEAT { Tail::Fresh } else { Tail::Dry };
         let waited = std::mem::replace(&mut self.tail, tail) == Tail::Waited;
@@ -486,7 +498,7 @@ impl Playout {
         }
     }
 
-    /// The place behind the last sample that waits (of `segment`), nothing when none does.
+    /// The place behind the last unit that waits (of `segment`), nothing when none does.
     fn end_of(&self, segment: Option<SegmentId>) -> Option<u64> {
         let mut place = self.consumed;
         let mut end = None;
@@ -522,7 +534,7 @@ impl Playout {
                 continue;
             }
             self.runs.remove(index);
-            self.audio.drain(start..start + run.length);
+            self.audio.drain(start * self.unit..(start + run.length) * self.unit);
             dropped += run.length as u64;
             let place = self.consumed + start as u64;
             for mark in self.marks.iter_mut().filter(|mark| mark.at > place) {
@@ -543,7 +555,7 @@ impl Playout {
         while let Some(mark) = self.marks.pop_front() {
             self.tell_mark(mark, MarkResult::Cleared);
         }
-        let dropped = self.audio.len() as u64;
+        let dropped = self.queued();
         self.runs.clear();
         self.audio.clear();
         dropped
@@ -578,4 +590,20 @@ impl Playout {
             }
         }
     }
+}
+
+/// Adds audio to the ring as the leg speaks it, the first half of its first sample being `odd`.
+fn append(
+    transcoder: &mut Transcoder,
+    format: AudioFormat,
+    odd: Option<u8>,
+    audio: &[u8],
+    ring: &mut VecDeque<u8>,
+) {
+    let mut rest = audio;
+    if let (Some(low), [high, after @ ..]) = (odd, audio) {
+        transcoder.feed(format, &[low, *high], |piece| ring.extend(piece));
+        rest = after;
+    }
+    transcoder.feed(format, rest, |piece| ring.extend(piece));
 }

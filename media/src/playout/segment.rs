@@ -21,14 +21,16 @@ const REMEMBERED: usize = 64;
 pub(super) struct Segment {
     pub(super) id: SegmentId,
     pub(super) phase: Phase,
-    /// Samples that wait.
+    /// Units that wait.
     pub(super) queued: usize,
-    /// Samples that were played.
+    /// Units that were played.
     pub(super) played: u64,
     /// How often it ran dry.
     pub(super) underruns: u32,
     /// The first half of a linear sample whose second half comes with the next chunk.
     pub(super) odd: Option<u8>,
+    /// Half a unit of the ring, whose other half comes with the next chunk.
+    pub(super) spare: Option<[u8; 2]>,
 }
 
 /// Where a segment stands; the head draws it.
@@ -45,6 +47,7 @@ impl Segment {
         self.phase = Phase::Cleared;
         self.queued = 0;
         self.odd = None;
+        self.spare = None;
     }
 
     pub(super) fn played_ms(&self) -> u32 {
@@ -52,9 +55,9 @@ impl Segment {
     }
 }
 
-/// Samples at 8,000 Hz in whole milliseconds.
-pub(super) fn milliseconds(samples: u64) -> u32 {
-    u32::try_from(samples / 8).unwrap_or(u32::MAX)
+/// Units of 1/8,000 s in whole milliseconds.
+pub(super) fn milliseconds(units: u64) -> u32 {
+    u32::try_from(units / 8).unwrap_or(u32::MAX)
 }
 
 /// All that are remembered, oldest first.
@@ -87,7 +90,15 @@ impl Segments {
                     self.known.remove(idle);
                 }
                 let phase = Phase::Open;
-                self.known.push(Segment { id, phase, queued: 0, played: 0, underruns: 0, odd: None });
+                self.known.push(Segment {
+                    id,
+                    phase,
+                    queued: 0,
+                    played: 0,
+                    underruns: 0,
+                    odd: None,
+                    spare: None,
+                });
                 self.known.len() - 1
             }
         };

@@ -26,7 +26,8 @@ pub struct LocalMedia {
     pub address: IpAddr,
     /// The RTP port; RTCP is the next one.
     pub port: u16,
-    /// Codecs we speak on this leg, the preferred one first; at least one.
+    /// Codecs we speak on this leg, the preferred one first; at least one. Whether that one is narrow or wide decides which the
+    /// answer to an offer prefers.
     pub codecs: Vec<Codec>,
     /// Whether we speak telephone-event (RFC 4733).
     pub telephone_event: bool,
@@ -45,8 +46,7 @@ pub struct Negotiated {
     pub codec: Codec,
     /// Its number in RTP.
     pub payload_type: u8,
-    /// A second codec that the peer may switch to without asking (RFC 3264 §6.1); rewritten to `codec`
-    /// when it comes in.
+    /// A second codec that the peer may switch to without asking (RFC 3264 §6.1); handed out as `codec` would be.
     pub alternate: Option<Alternate>,
     /// The number under which we send telephone events.
     pub telephone_event: Option<u8>,

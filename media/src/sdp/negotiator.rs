@@ -268,10 +268,13 @@ impl Negotiator {
         Err(fault.unwrap_or(SdpError::NoAudio))
     }
 
-    /// The peer's preference decides, among what we speak (RFC 3264 §6.1).
+    /// The peer's preference decides (RFC 3264 §6.1), first among what is as wide as what we like best, narrow or wide.
     fn stream(&self, session: &Session, media: &Media) -> Result<(Stream, Codec, u8), SdpError> {
         let stream = description::stream(session, media, self.local.address)?;
-        let common = stream.codecs.iter().find(|(codec, _)| self.local.codecs.contains(codec)).copied();
+        let likes_wide = self.local.codecs.first().is_some_and(|codec| codec.is_wide());
+        let mut common = stream.codecs.iter().filter(|(codec, _)| self.local.codecs.contains(codec));
+        let first = common.clone().next();
+        let common = common.find(|(codec, _)| codec.is_wide() == likes_wide).or(first).copied();
         let (codec, number) = common.ok_or(SdpError::NoCommonCodec)?;
         self.secured(&stream)?;
         Ok((stream, codec, number))
@@ -384,5 +387,6 @@ fn number_of(codec: Codec) -> u8 {
     match codec {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
+        Codec::G722 => 9,
     }
 }

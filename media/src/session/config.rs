@@ -16,8 +16,10 @@ pub struct SessionConfig {
     pub first_timestamp: u32,
     /// For all other chance: report intervals, comfort noise.
     pub seed: u64,
-    /// How long a gap on the way up waits for what is missing.
+    /// How long a gap on the way up waits for what is missing, at most; in a network that overtakes nothing a sixth of it.
     pub reorder_wait: Duration,
+    /// Whether what is missing then is guessed.
+    pub conceal: bool,
     /// How long nothing may come in before [`crate::SessionFact::Inactive`], while something should.
     pub inactivity: Duration,
     /// How long after the first packet from elsewhere the address of the SDP is still preferred.
@@ -42,6 +44,7 @@ impl SessionConfig {
             first_timestamp: chance.random(),
             seed: chance.random(),
             reorder_wait: Duration::from_millis(60),
+            conceal: true,
             inactivity: Duration::from_secs(30),
             learning: Duration::from_millis(250),
             source_silence: Some(Duration::from_secs(2)),

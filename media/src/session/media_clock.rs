@@ -1,4 +1,4 @@
-//! The peer's timestamps as one time line that only goes forward.
+//! The peer's timestamps as one time line that only goes forward, in units of 1/8,000 s whatever the codec's clock.
 //!
 //! A timestamp begins anywhere, wraps after six days, jumps when a stream is replaced, and in some stacks
 //! stands still during hold or starts over in the middle. As long as it agrees with the arrival of packets

@@ -1,7 +1,7 @@
 //! The RTP of one leg, both ways: RFC 3550, RFC 3551, RFC 4733.
 //!
 //! ```text
-//!   handle_rtp: what is it? -> parse -> Source -> Stream -> MediaClock -> Window -> next_frame
+//!   handle_rtp: what is it? -> parse -> Source -> Stream -> MediaClock -> Window -> Coding -> Gaps -> next_frame
 //!                                         |          |
 //!                                         |          +-> DtmfIn -> next_dtmf
 //!                                         v
@@ -9,14 +9,16 @@
 //! ```
 //!
 //! A packet is parsed, judged and copied once, into a place of the window; `next_frame` lends it out. On the
-//! way down a frame is written from the play-out's ring straight into the packet. SRTP stands before
+//! way down a frame goes from the play-out's ring through the encoder into the packet. SRTP stands before
 //! the parser and behind the writer.
 
+mod coding;
 mod config;
 mod demultiplex;
 mod discard;
 mod dtmf_in;
 mod dtmf_out;
+mod gaps;
 mod media_clock;
 mod protection;
 mod rtcp;
@@ -36,23 +38,29 @@ pub use discard::{Discard, DiscardCounts};
 pub use statistics::Statistics;
 
 use crate::{
-    Codec, Digit, Direction, Negotiated, Played, Playout, SAMPLES_PER_BEAT, SRTCP_OVERHEAD, SRTP_OVERHEAD,
+    AudioFormat, BEAT_MAX, Codec, Digit, Direction, Negotiated, Played, Playout, SRTCP_OVERHEAD,
+    SRTP_OVERHEAD,
 };
+use coding::Coding;
 use demultiplex::{Accepts, Payload, Protocol};
 use dtmf_in::{DtmfIn, EventPayload};
 use dtmf_out::DtmfOut;
+use gaps::{Gaps, Stamp};
 use media_clock::MediaClock;
 use protection::{DATAGRAM_MAX, Protection};
 use rtcp::{Kind, Rtcp, Sent};
 use source::{Source, Verdict, same};
 use stream::{Place, Stream};
-use window::{Content, Frame, PAYLOAD_MAX, Window};
+use window::{Content, Frame, PAYLOAD_MAX, Wait, Window};
 
 /// The longest packet that [`Session::next_packet`] writes.
-pub const PACKET_MAX: usize = RTP_HEADER + SAMPLES_PER_BEAT + SRTP_OVERHEAD;
+pub const PACKET_MAX: usize = RTP_HEADER + PAYLOAD_DOWN_MAX + SRTP_OVERHEAD;
 
 /// The longest packet that [`Session::next_report`] and [`Session::farewell`] write.
 pub const REPORT_MAX: usize = 512;
+
+/// The most bytes that 20 ms take in any codec.
+const PAYLOAD_DOWN_MAX: usize = 160;
 
 /// Without extension and contributing sources, which we never write.
 const RTP_HEADER: usize = 12;
@@ -63,14 +71,16 @@ const FACTS: usize = 32;
 /// One packet's audio on its way to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpFrame<'a> {
-    /// In the leg's codec, of any packet time up to 60 ms.
+    /// As [`Session::format`] says, of any packet time up to 60 ms.
     pub payload: &'a [u8],
-    /// Samples since the first packet, gaps included; wraps after 6 days.
+    /// Since the first packet, gaps included, in 1/8,000 s whatever the rate; wraps after 6 days.
     pub media_time: u32,
     /// When it arrived, since the session began.
     pub capture: Duration,
     /// Something before it is missing, or its sender began anew.
     pub discontinuity: bool,
+    /// A guess in the place of a packet that was lost.
+    pub concealed: bool,
     /// The sender's marker: a talk spurt begins.
     pub marker: bool,
 }
@@ -136,6 +146,8 @@ pub struct Session {
     accepts: Accepts,
     clock: MediaClock,
     window: Window,
+    coding: Coding,
+    gaps: Option<Gaps>,
     dtmf_in: DtmfIn,
     activity: Activity,
 
@@ -194,13 +206,15 @@ impl Session {
             offset: 0,
             accepts: Accepts::new(negotiated, None),
             clock: MediaClock::default(),
-            window: Window::new(config.reorder_wait),
+            window: Window::new(Wait { least: config.reorder_wait / 6, most: config.reorder_wait }),
+            coding: Coding::new(negotiated.codec.format()),
+            gaps: config.conceal.then(|| Gaps::new(negotiated.codec.format())),
             dtmf_in: DtmfIn::new(),
             activity: Activity { patience: config.inactivity, last: now, told: false },
             codec: negotiated.codec,
             payload_type: negotiated.payload_type,
             telephone_event: negotiated.telephone_event,
-            playout: Playout::new(negotiated.codec, config.playout_limit, config.seed),
+            playout: Playout::new(negotiated.codec.format(), config.playout_limit, config.seed),
             dtmf_out: DtmfOut::new(),
             ssrc: config.ssrc,
             // RFC 3711 §3.3.1: far from the first wrap, lest a peer that misses the beginning miscounts.
@@ -223,10 +237,11 @@ impl Session {
     pub fn renegotiate(&mut self, now: Instant, negotiated: &Negotiated) {
         let former = (self.codec != negotiated.codec).then_some((self.payload_type, self.codec));
         self.accepts = Accepts::new(negotiated, former);
-        if let Some(code) = self.codec.rewriting(negotiated.codec) {
-            self.window.rewrite(code);
+        self.coding.switch_format(negotiated.codec.format());
+        if let Some(gaps) = &mut self.gaps {
+            gaps.switch_format(negotiated.codec.format());
         }
-        self.playout.switch_codec(negotiated.codec);
+        self.playout.switch_format(negotiated.codec.format());
         self.codec = negotiated.codec;
         self.payload_type = negotiated.payload_type;
         self.telephone_event = negotiated.telephone_event;
@@ -250,9 +265,19 @@ impl Session {
         }
     }
 
-    /// The codec of [`UpFrame::payload`]; changes with [`Self::renegotiate`] only.
+    /// What both sides speak; changes with [`Self::renegotiate`] only.
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// The layout of [`UpFrame::payload`] and of what is sent: that of [`Self::codec`].
+    pub fn format(&self) -> AudioFormat {
+        self.codec.format()
+    }
+
+    /// Whether packets that are lost are guessed.
+    pub fn conceals(&self) -> bool {
+        self.gaps.is_some()
     }
 
     /// A datagram from the RTP socket. Afterwards ask [`Self::next_frame`] until it has nothing.
@@ -274,15 +299,31 @@ impl Session {
     /// The next audio for the engine, in order.
     #[inline]
     pub fn next_frame(&mut self, now: Instant) -> Option<UpFrame<'_>> {
-        let (frame, payload) = self.window.take(now)?;
+        if self.gaps.as_ref().is_none_or(|gaps| !gaps.has_next()) {
+            let (frame, payload) = self.window.take(now)?;
+            let length = frame.codec.length_of(payload);
+            let audio = self.coding.decode(frame.codec, payload);
+            let Frame { media_time, discontinuity, marker, missing, .. } = frame;
+            let capture = frame.arrived.saturating_duration_since(self.start);
+            let gap = self.gaps.as_ref().and_then(|gaps| gaps.before(missing, media_time, length));
+            match (&mut self.gaps, gap) {
+                (Some(gaps), Some(gap)) => {
+                    gaps.fill(gap, Stamp { media_time, capture, marker }, length, audio);
+                }
+                (gaps, _) => {
+                    if let Some(gaps) = gaps {
+                        gaps.keep(media_time, length, audio);
+                    }
+                    self.counts.frames_up += 1;
+                    let (payload, concealed) = (audio, false);
+                    return Some(UpFrame { payload, media_time, capture, discontinuity, concealed, marker });
+                }
+            }
+        }
+        let (stamp, concealed, payload) = self.gaps.as_mut()?.next();
+        let Stamp { media_time, capture, marker } = stamp;
         self.counts.frames_up += 1;
-        Some(UpFrame {
-            payload,
-            media_time: frame.media_time,
-            capture: frame.arrived.saturating_duration_since(self.start),
-            discontinuity: frame.discontinuity,
-            marker: frame.marker,
-        })
+        Some(UpFrame { payload, media_time, capture, discontinuity: false, concealed, marker })
     }
 
     /// The next digit the peer pressed.
@@ -298,16 +339,16 @@ impl Session {
         self.next_packet_with(now, buffer, |_, _, played| played)
     }
 
-    /// [`Self::next_packet`] whose audio passes through `blend` before it is sent: the play-out's next 20 ms in the
-    /// session's codec, and whether they are audio or noise. What it answers is counted.
+    /// [`Self::next_packet`] whose audio passes through `blend` before it is sent: the play-out's next 20 ms as
+    /// [`Self::format`] says, and whether they are audio or noise. What it answers is counted.
     pub fn next_packet_with(
         &mut self,
         _now: Instant,
         buffer: &mut [u8],
-        blend: impl FnOnce(Codec, &mut [u8; SAMPLES_PER_BEAT], Played) -> Played,
+        blend: impl FnOnce(AudioFormat, &mut [u8], Played) -> Played,
     ) -> Option<(usize, SocketAddr)> {
         let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(SAMPLES_PER_BEAT as u32);
+        self.timestamp = timestamp.wrapping_add(self.codec.ticks_per_beat());
         let to = self.source.destination();
         debug_assert!(buffer.len() >= PACKET_MAX, "the buffer is shorter than PACKET_MAX");
         if !self.direction.sends() || !is_reachable(to) || buffer.len() < PACKET_MAX {
@@ -323,13 +364,15 @@ impl Session {
         } else {
             let marker = std::mem::take(&mut self.marker);
             self.write_header(header, self.payload_type, marker, timestamp);
-            let frame = rest.first_chunk_mut()?;
+            let mut beat = [0; BEAT_MAX];
+            let format = self.codec.format();
+            let frame = &mut beat[..format.bytes_per_beat()];
             let played = self.playout.next_frame(frame);
-            match blend(self.codec, frame, played) {
+            match blend(format, frame, played) {
                 Played::Audio => self.counts.frames_down += 1,
                 Played::Silence => self.counts.silence_down += 1,
             }
-            SAMPLES_PER_BEAT
+            self.coding.encode(self.codec, frame, &mut rest[..PAYLOAD_DOWN_MAX])
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.counts.sent += 1;
@@ -409,6 +452,7 @@ impl Session {
             remote_jitter_ms: self.rtcp.remote_jitter.map(|jitter| jitter as f32 / 8.0),
             sent: self.counts.sent,
             frames_up: self.counts.frames_up,
+            concealed_ms: self.gaps.as_ref().map_or(0, |gaps| gaps.total() / 8),
             frames_down: self.counts.frames_down,
             silence_down: self.counts.silence_down,
             dtmf_in: self.dtmf_in.heard(),
@@ -538,10 +582,10 @@ impl Session {
         codec: Codec,
         packet: &RtpPacket<'_>,
     ) -> Result<(), Discard> {
-        self.window.admit(number)?;
+        self.window.admit(now, number)?;
         let (timestamp, bytes) = (packet.timestamp(), packet.payload());
         let (media_time, discontinuity) = if newest {
-            self.clock.newest(now, timestamp, bytes.len() as u32)
+            self.clock.newest(now, timestamp, codec.length_of(bytes))
         } else {
             (self.clock.older(timestamp), false)
         };
@@ -550,23 +594,22 @@ impl Session {
             stream.measure(arrival as u32, timestamp);
         }
         let Some((slot, place)) = self.window.slot() else { return Err(Discard::WindowFull) };
-        match codec.rewriting(self.codec) {
-            None => place[..bytes.len()].copy_from_slice(bytes),
-            Some(code) => place.iter_mut().zip(bytes).for_each(|(to, from)| *to = code(*from)),
-        }
+        place[..bytes.len()].copy_from_slice(bytes);
         let content = Content::Audio { slot, length: bytes.len() as u16 };
         let marker = packet.marker_bit();
-        let overtaken =
-            self.window.insert(Frame { number, media_time, arrived: now, marker, discontinuity, content });
+        let arrived = now;
+        let frame = Frame { number, media_time, arrived, marker, discontinuity, missing: 0, codec, content };
+        let overtaken = self.window.insert(frame);
         self.counts.reordered += u64::from(overtaken);
         Ok(())
     }
 
     /// A packet without audio for the engine takes its number in the sequence.
     fn pass_over(&mut self, now: Instant, number: u32, content: Content) -> Result<(), Discard> {
-        self.window.admit(number)?;
-        let frame =
-            Frame { number, media_time: 0, arrived: now, marker: false, discontinuity: false, content };
+        self.window.admit(now, number)?;
+        let (codec, marker, discontinuity) = (self.codec, false, false);
+        let (media_time, arrived, missing) = (0, now, 0);
+        let frame = Frame { number, media_time, arrived, marker, discontinuity, missing, codec, content };
         self.counts.reordered += u64::from(self.window.insert(frame));
         Ok(())
     }

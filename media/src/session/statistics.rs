@@ -29,8 +29,10 @@ pub struct Statistics {
     pub remote_jitter_ms: Option<f32>,
     /// RTP packets sent.
     pub sent: u64,
-    /// Frames handed to the engine's side.
+    /// Frames handed to the engine's side, guesses included.
     pub frames_up: u64,
+    /// Audio that was guessed in the place of lost packets.
+    pub concealed_ms: u64,
     /// Frames of the engine that were sent.
     pub frames_down: u64,
     /// Frames of comfort noise that were sent.

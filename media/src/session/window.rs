@@ -6,8 +6,9 @@
 //!   out        12 13    (waits..) 15!        it did not: 15 goes out with `discontinuity`
 //! ```
 //!
-//! In order, a frame passes at once. Behind a gap frames wait, the first of them at most `wait`. What comes
-//! after its turn is late, what comes again is a duplicate. There are 16 places; when they are full the
+//! In order, a frame passes at once. Behind a gap frames wait, the first of them at most `wait`. That follows what the
+//! network does: packets that overtake each other, or come after they were given up, make it long enough for the likes of
+//! them; gaps that nothing came for make it shorter. What comes after its turn is late, what comes again is a duplicate. There are 16 places; when they are full the
 //! gap is given up, so whoever takes frames after each packet never sees the window refuse one.
 //!
 //! Packets without audio (telephone events, comfort noise, keep-alives) take part by their number only.
@@ -16,9 +17,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Discard;
+use crate::Codec;
 
 /// Places in the window, 320 ms of ordinary packets.
 const PLACES: usize = 16;
+
+/// How much longer is waited than a packet needed that was overtaken.
+const SPARE: Duration = Duration::from_millis(5);
 
 /// The most audio of one packet: 60 ms at one byte a sample.
 pub(super) const PAYLOAD_MAX: usize = 480;
@@ -31,6 +36,10 @@ pub(super) struct Frame {
     pub(super) arrived: Instant,
     pub(super) marker: bool,
     pub(super) discontinuity: bool,
+    /// Packets right before it that never came; known when it is taken.
+    pub(super) missing: u32,
+    /// Of the audio.
+    pub(super) codec: Codec,
     pub(super) content: Content,
 }
 
@@ -62,10 +71,21 @@ pub(super) struct Window {
     /// Something is missing before the next frame.
     broken: bool,
     wait: Duration,
+    bounds: Wait,
+    /// The gap given up last: its first number, and when the first frame behind it came.
+    given_up: Option<(u32, Instant)>,
+}
+
+/// How long a gap waits for what is missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// In a network that overtakes nothing.
+    pub(super) least: Duration,
+    pub(super) most: Duration,
 }
 
 impl Window {
-    pub(super) fn new(wait: Duration) -> Self {
+    pub(super) fn new(bounds: Wait) -> Self {
         Self {
             frames: VecDeque::with_capacity(PLACES),
             slots: Box::new([[0; PAYLOAD_MAX]; PLACES]),
@@ -74,7 +94,9 @@ impl Window {
             came: 0,
             begun: None,
             broken: false,
-            wait,
+            wait: (2 * bounds.least).min(bounds.most),
+            bounds,
+            given_up: None,
         }
     }
 
@@ -93,11 +115,15 @@ impl Window {
     }
 
     /// Whether this number is still wanted; to be asked before a slot is filled.
-    pub(super) fn admit(&self, number: u32) -> Result<(), Discard> {
+    pub(super) fn admit(&mut self, now: Instant, number: u32) -> Result<(), Discard> {
         let ahead = number.wrapping_sub(self.next).cast_signed();
         if ahead < 0 {
             let back = ahead.unsigned_abs() - 1;
             let came = back < 64 && self.came >> back & 1 == 1;
+            let missed = self.given_up.filter(|(first, _)| !came && !is_later(*first, number));
+            if let Some((_, since)) = missed {
+                self.needed(now.saturating_duration_since(since));
+            }
             return Err(if came { Discard::Duplicate } else { Discard::Late });
         }
         if self.frames.iter().any(|frame| frame.number == number) {
@@ -122,6 +148,11 @@ impl Window {
         }
         let later = |other: &&Frame| is_later(other.number, frame.number);
         let overtaken = self.frames.iter().rev().take_while(later).count();
+        if overtaken > 0
+            && let Some(first) = self.first_arrival()
+        {
+            self.needed(frame.arrived.saturating_duration_since(first));
+        }
         self.frames.insert(self.frames.len() - overtaken, frame);
         overtaken > 0
     }
@@ -138,8 +169,10 @@ impl Window {
                 }
                 self.came = self.came.checked_shl(missing).unwrap_or(0);
                 self.broken = true;
+                self.give_up();
             }
             let mut frame = self.frames.pop_front()?;
+            frame.missing = missing;
             self.pass(&frame);
             if let Content::Audio { slot, length } = frame.content {
                 self.free |= 1 << slot;
@@ -155,17 +188,6 @@ impl Window {
         self.patience()
     }
 
-    /// Rewrites the audio that waits, for a codec that changed.
-    pub(super) fn rewrite(&mut self, code: fn(u8) -> u8) {
-        for frame in &self.frames {
-            if let Content::Audio { slot, length } = frame.content {
-                for byte in &mut self.slots[usize::from(slot)][..usize::from(length)] {
-                    *byte = code(*byte);
-                }
-            }
-        }
-    }
-
     /// The turn goes on to the number after this frame's.
     fn pass(&mut self, frame: &Frame) {
         self.next = frame.number.wrapping_add(1);
@@ -176,7 +198,22 @@ impl Window {
 
     /// The frame that came first decides, wherever it stands.
     fn patience(&self) -> Option<Instant> {
-        self.frames.iter().map(|frame| frame.arrived).min().map(|first| first + self.wait)
+        self.first_arrival().map(|first| first + self.wait)
+    }
+
+    fn first_arrival(&self) -> Option<Instant> {
+        self.frames.iter().map(|frame| frame.arrived).min()
+    }
+
+    /// A packet was overtaken and came so long after the first one behind it.
+    fn needed(&mut self, time: Duration) {
+        self.wait = self.wait.max(time + SPARE).min(self.bounds.most);
+    }
+
+    /// Nothing came for a gap: the next one is not waited for so long, by an eighth of what is beyond the least.
+    fn give_up(&mut self) {
+        self.given_up = self.first_arrival().map(|first| (self.next, first));
+        self.wait = self.wait.saturating_sub(self.wait.saturating_sub(self.bounds.least) / 8);
     }
 }
 
@@ -287,6 +324,35 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_grows_to_what_overtaken_packets_need_and_shrinks_where_gaps_stay_empty() {
+        let (least, most) = (Duration::from_millis(10), Duration::from_millis(60));
+        let (start, mut window) = (start(), Window::new(Wait { least, most }));
+        let mut now = start;
+        add(&mut window, now, 0).unwrap();
+        drain(&mut window, now);
+        // Overtaken by 30 ms, then by far too much.
+        add(&mut window, now, 2).unwrap();
+        now += Duration::from_millis(15);
+        add(&mut window, now, 1).unwrap();
+        assert_eq!(window.wait, Duration::from_millis(20), "what it waits is enough");
+        drain(&mut window, now);
+        add(&mut window, now, 4).unwrap();
+        now += Duration::from_millis(40);
+        assert_eq!(drain(&mut window, now), [(4, true)]);
+        assert_eq!(add(&mut window, now, 3), Err(Discard::Late));
+        assert_eq!(window.wait, Duration::from_millis(45), "3 came 40 ms after 4");
+
+        for number in (6..200).step_by(2) {
+            now += most;
+            add(&mut window, now, number).unwrap();
+            assert_eq!(drain(&mut window, now + most), [(number, true)]);
+        }
+
+        assert!(window.wait < least + Duration::from_millis(1), "{:?}", window.wait);
+        assert_eq!(window.deadline(), None);
+    }
+
+    #[test]
     fn numbers_may_wrap() {
         let (start, mut window) = window();
         window.next = u32::MAX - 1;
@@ -301,7 +367,7 @@ mod tests {
     }
 
     fn window() -> (Instant, Window) {
-        (start(), Window::new(WAIT))
+        (start(), Window::new(Wait { least: WAIT, most: WAIT }))
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test asks once, for its beginning")]
@@ -310,7 +376,7 @@ mod tests {
     }
 
     fn add(window: &mut Window, now: Instant, number: u32) -> Result<(), Discard> {
-        window.admit(number)?;
+        window.admit(now, number)?;
         let (slot, bytes) = window.slot().unwrap();
         bytes[..4].copy_from_slice(&number.to_be_bytes());
         window.insert(frame(now, number, Content::Audio { slot, length: 4 }));
@@ -318,7 +384,17 @@ mod tests {
     }
 
     fn frame(arrived: Instant, number: u32, content: Content) -> Frame {
-        Frame { number, media_time: 0, arrived, marker: false, discontinuity: false, content }
+        let codec = Codec::Pcmu;
+        Frame {
+            number,
+            media_time: 0,
+            arrived,
+            marker: false,
+            discontinuity: false,
+            missing: 0,
+            codec,
+            content,
+        }
     }
 
     fn drain(window: &mut Window, now: Instant) -> Vec<(u32, bool)> {

@@ -1,6 +1,8 @@
 //! The crate from outside: behaviour across its modules, on wire data of others where that is present.
 
 #[cfg(test)]
+mod concealed;
+#[cfg(test)]
 mod g711;
 #[cfg(test)]
 mod g722;
@@ -30,3 +32,5 @@ mod session_up;
 mod srtp;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod wide;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support;
 use media::{
-    AudioFormat, Cleared, Codec, MarkResult, Played, Playout, PlayoutFact, PushError, SampleRate, SegmentId,
+    AudioFormat, Cleared, MarkResult, Played, Playout, PlayoutFact, PushError, SampleRate, SegmentId,
     TooManyMarks, g711,
 };
 use proptest::prelude::*;
@@ -269,7 +269,7 @@ fn a_pause_keeps_the_queue_and_its_marks_and_is_no_underrun() {
 
 #[test]
 fn a_chunk_beyond_the_limit_is_refused_whole_and_says_how_much_would_fit() {
-    let mut playout = Playout::new(Codec::Pcmu, Duration::from_millis(100), 1);
+    let mut playout = Playout::new(AudioFormat::Pcmu, Duration::from_millis(100), 1);
     playout.push(ONE, PCMU, &[0x11; 700]).unwrap();
 
     assert_eq!(playout.push(ONE, PCMU, &[0x11; 101]), Err(PushError::Full { free_ms: 12 }));
@@ -430,7 +430,7 @@ proptest! {
 }
 
 fn playout() -> Playout {
-    Playout::new(Codec::Pcmu, Duration::from_secs(600), 1)
+    Playout::new(AudioFormat::Pcmu, Duration::from_secs(600), 1)
 }
 
 fn frame(playout: &mut Playout) -> (Played, [u8; 160]) {

@@ -449,7 +449,7 @@ proptest! {
     #[test]
     fn two_of_us_agree_on_the_same(
         caller_first: bool,
-        callee_codecs in prop::sample::subsequence(Codec::ALL.to_vec(), 1..=2),
+        callee_codecs in prop::sample::subsequence(Codec::ALL.to_vec(), 1..=3),
         offered in prop::sample::select(Direction::ALL.to_vec()),
         wanted in prop::sample::select(Direction::ALL.to_vec()),
         events: (bool, bool),

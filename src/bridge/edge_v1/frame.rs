@@ -55,6 +55,10 @@ pub enum FrameCodec {
     Pcma,
     /// 16-bit linear, 8 kHz, little-endian.
     L16Narrow,
+    /// The same at 16 kHz: all that a wideband call has.
+    L16Wide,
+    /// The same at 24 kHz, what many models speak.
+    L16At24,
 }
 
 /// The header.
@@ -88,7 +92,7 @@ pub enum FrameError {
     /// Not 0 to 3.
     #[error("there is no track {0}")]
     Track(u8),
-    /// From 3: not spoken here (yet).
+    /// From 5: not spoken here (yet).
     #[error("codec {0} is not spoken on this call: choose one of start.audio.codecs")]
     Codec(u8),
     /// A track that the engine may not speak on.
@@ -175,7 +179,7 @@ impl std::ops::BitOr for FrameFlags {
 
 impl FrameCodec {
     /// All that are spoken, the one nobody refuses first.
-    pub const ALL: [Self; 3] = [Self::Pcmu, Self::Pcma, Self::L16Narrow];
+    pub const ALL: [Self; 5] = [Self::Pcmu, Self::Pcma, Self::L16Narrow, Self::L16Wide, Self::L16At24];
 
     /// As in the header.
     pub fn to_byte(self) -> u8 {
@@ -183,6 +187,8 @@ impl FrameCodec {
             Self::Pcmu => 0,
             Self::Pcma => 1,
             Self::L16Narrow => 2,
+            Self::L16Wide => 3,
+            Self::L16At24 => 4,
         }
     }
 
@@ -196,6 +202,8 @@ impl FrameCodec {
             Self::Pcmu => "pcmu",
             Self::Pcma => "pcma",
             Self::L16Narrow => "l16_8k",
+            Self::L16Wide => "l16_16k",
+            Self::L16At24 => "l16_24k",
         }
     }
 
@@ -210,6 +218,8 @@ impl FrameCodec {
             Self::Pcmu => AudioFormat::Pcmu,
             Self::Pcma => AudioFormat::Pcma,
             Self::L16Narrow => AudioFormat::L16 { rate: SampleRate::Hz8000 },
+            Self::L16Wide => AudioFormat::L16 { rate: SampleRate::Hz16000 },
+            Self::L16At24 => AudioFormat::L16 { rate: SampleRate::Hz24000 },
         }
     }
 }
@@ -306,7 +316,7 @@ mod tests {
         assert_eq!(FrameHeader::parse(&header[..15]).map(|_| ()), Err(FrameError::Short(15)));
         assert_eq!(with(0, 2), Err(FrameError::Kind(2)));
         assert_eq!(with(1, 4), Err(FrameError::Track(4)));
-        assert_eq!(with(3, 3), Err(FrameError::Codec(3)));
+        assert_eq!(with(3, 5), Err(FrameError::Codec(5)));
         assert_eq!(with(0, 1), Ok(()));
     }
 }

@@ -24,11 +24,11 @@ def speech(name):
     return np.where(codes & 0x80, -magnitude, magnitude).astype(float)
 
 
-def write(path, samples):
+def write(path, samples, rate=RATE):
     with wave.open(str(path), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
-        out.setframerate(RATE)
+        out.setframerate(rate)
         out.writeframes(np.asarray(samples).astype("<i2").tobytes())
 
 

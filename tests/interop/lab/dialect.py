@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 ENGINE = pathlib.Path(__file__).resolve().parents[3] / "docs" / "engine"
 HEADER = struct.Struct(">BBBBIII")
-CODECS = {"pcmu": 0, "pcma": 1, "l16_8k": 2}
+CODECS = {"pcmu": 0, "pcma": 1, "l16_8k": 2, "l16_16k": 3, "l16_24k": 4}
 FIELDS = ["kind", "track", "flags", "codec", "seq", "media_time"]
 
 

@@ -19,16 +19,16 @@ MODULES = next((path for path in pathlib.Path("/usr").glob("lib*/**/baresip/modu
 
 
 class Softphone:
-    def __init__(self, directory, says, user="phone", answers="auto", codec="PCMU", mediaenc=None):
+    def __init__(self, directory, says, user="phone", answers="auto", codec="PCMU", mediaenc=None, rate=audio.RATE):
         assert shutil.which("baresip") and MODULES, "baresip is not installed: tests/peers.sh test"
         self.directory = directory
         self.events = []
         directory.mkdir(parents=True)
         microphone = directory / "microphone.wav"
-        audio.write(microphone, says)
+        audio.write(microphone, says, rate)
         (directory / "contacts").write_text("")
         self.process = self.control = None
-        self.mediaenc = mediaenc
+        self.mediaenc, self.rate = mediaenc, rate
         for _ in range(3):
             self._start(microphone, user, answers, codec)
             if self.control:
@@ -46,8 +46,8 @@ class Softphone:
         (directory / "config").write_text("\n".join([
             f"sip_listen 127.0.0.1:{self.port}", "net_interface 127.0.0.1", "rtp_ports 12000-19998",
             f"audio_source aufile,{microphone}", "audio_player aubridge,ear", "audio_alert aubridge,bell",
-            "ausrc_srate 8000", "auplay_srate 8000", "ausrc_channels 1", "auplay_channels 1", "dtmf_mode rtp-event",
-            f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "aufile", "aubridge", "sndfile", "srtp")),
+            f"ausrc_srate {self.rate}", f"auplay_srate {self.rate}", "ausrc_channels 1", "auplay_channels 1", "dtmf_mode rtp-event",
+            f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "g722", "aufile", "aubridge", "sndfile", "srtp")),
             "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
             f"ctrl_tcp_listen 127.0.0.1:{control}", f"snd_path {directory}", "",
         ]))
