@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   dial -> told of the call -> hears 2 s of speech and a key -> what it says is read -> told of the end -> closes
+//!                                                 (where it can: its socket breaks -> dial -> it goes on) -^
 //! ```
 #![expect(clippy::disallowed_methods, reason = "a shell: it has the clock")]
 
@@ -16,11 +17,12 @@ use tungstenite::{Error, Message};
 
 use super::{Outcome, print, small_runtime};
 use crate::bridge::{
-    Answer, Credit, Dialler, EngineSocket, Form, Heard, Incoming, Interpreter, Outgoing, Said, SocketLimits,
+    Answer, Credit, Dialler, EngineSocket, Form, Heard, Incoming, Interpreter, Outgoing, Resumption, Said,
+    SocketLimits,
 };
 use crate::call::{
     CallId, Context, Dialect, Direction, DtmfMethod, EndReason, Engine, EngineCommand, EngineEvent,
-    EngineStart, FIRST_LEG, Fallback, Mode, Timestamp,
+    EngineFailure, EngineStart, FIRST_LEG, Fallback, Mode, ResumeOffer, Timestamp,
 };
 
 /// One packet.
@@ -138,7 +140,8 @@ fn examine(options: &Options) -> Result<Vec<Check>, Box<dyn std::error::Error + 
         Ok(socket) => {
             checks.push(Check { name: "connect", passed: true, detail: format!("open after {took} ms") });
             // Its socket lives on the runtime's reactor only while it is dialled.
-            Conversation::new(options, socket).hold(&mut checks);
+            let again = || runtime.block_on(dialler.dial(&engine));
+            Conversation::new(options, socket).hold(&again, &mut checks);
         }
         Err(failure) => checks.push(Check { name: "connect", passed: false, detail: failure.to_string() }),
     }
@@ -160,6 +163,8 @@ struct Conversation<'a> {
     marks: u32,
     closed: Option<String>,
     hung_up: bool,
+    /// Names the conversation.
+    token: String,
 }
 
 impl<'a> Conversation<'a> {
@@ -180,10 +185,11 @@ impl<'a> Conversation<'a> {
             marks: 0,
             closed: None,
             hung_up: false,
+            token: rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
 
-    fn hold(mut self, checks: &mut Vec<Check>) {
+    fn hold(mut self, again: &dyn Fn() -> Result<EngineSocket, EngineFailure>, checks: &mut Vec<Check>) {
         let patience = Duration::from_secs(self.options.patience);
         self.tell(&EngineEvent::Start(Box::new(self.start())));
         if self.options.dialect.decides_before_answer() {
@@ -201,7 +207,7 @@ impl<'a> Conversation<'a> {
             self.tell(&EngineEvent::Answered);
         }
         let begun = Instant::now();
-        let sent = self.speak();
+        let sent = self.speak(SPEECH);
         let detail = match &self.closed {
             Some(why) => format!("it is gone: {why}"),
             None => format!("{sent} frames of 20 ms and a key were taken"),
@@ -222,6 +228,9 @@ impl<'a> Conversation<'a> {
             };
             checks.push(Check { name: "speaks", passed: self.first_audio.is_some(), detail });
         }
+        if self.options.dialect.can_resume() && self.closed.is_none() {
+            checks.push(self.lose_and_resume(again));
+        }
         self.tell(&EngineEvent::Stop(EndReason::RemoteHungUp));
         let closed = self.say_goodbye();
         let detail =
@@ -236,16 +245,57 @@ impl<'a> Conversation<'a> {
         checks.push(Check { name: "words", passed: self.mistakes.is_empty(), detail });
     }
 
+    /// Its socket breaks, the caller speaks on, and it is called back.
+    fn lose_and_resume(&mut self, again: &dyn Fn() -> Result<EngineSocket, EngineFailure>) -> Check {
+        let check = |passed: bool, detail: String| Check { name: "resumes", passed, detail };
+        if !self.interpreter.lose() {
+            let detail = "it has not asked for it; see `resume` of `accept`";
+            return check(true, detail.to_owned());
+        }
+        let lost = Instant::now();
+        self.accepted = false;
+        match again() {
+            // The one before is dropped: it breaks without a word.
+            Ok(socket) => self.socket = socket,
+            Err(failure) => return check(false, format!("it is not there any more: {failure}")),
+        }
+        self.speak(Duration::from_millis(200));
+        let start = self.start();
+        let resumption = Resumption { start: &start, away: lost.elapsed(), playout: None };
+        self.interpreter.resume(&resumption, &mut self.out);
+        self.flush();
+        let before = Instant::now();
+        let patience = Duration::from_secs(self.options.patience);
+        self.run(patience, |this| this.accepted || this.rejected.is_some());
+        let after = before.elapsed().as_millis();
+        let mut replayed = 0;
+        if self.accepted {
+            for _ in 0..25 {
+                replayed += self.interpreter.catch_up(&mut self.out).frames;
+                self.speak(BEAT);
+            }
+        }
+        match (self.accepted, &self.rejected, &self.closed) {
+            (true, _, None) => check(
+                true,
+                format!("it went on over another socket after {after} ms; {replayed} frames came late"),
+            ),
+            (_, Some(why), _) => check(false, format!("it does not go on: {why}")),
+            (_, None, Some(why)) => check(false, format!("it is gone: {why}")),
+            (false, None, None) => check(false, "it does not answer `resume`; send `accept`".to_owned()),
+        }
+    }
+
     fn tell(&mut self, event: &EngineEvent) {
         self.interpreter.tell(Instant::now(), event, &mut self.out);
         self.flush();
     }
 
-    /// The caller speaks: a warbling tone, in time, with a key in its middle. Answers how many frames went out.
-    fn speak(&mut self) -> u32 {
+    /// The caller speaks: a warbling tone, in time, with a key after a second. Answers how many frames went out.
+    fn speak(&mut self, length: Duration) -> u32 {
         let begun = Instant::now();
         let mut sent = 0;
-        for number in 0..(SPEECH.as_millis() / BEAT.as_millis()) as u32 {
+        for number in 0..(length.as_millis() / BEAT.as_millis()) as u32 {
             let samples = (0..160).map(|at| f64::from(number * 160 + at) / 8_000.0);
             let tone = samples.map(|at| ((at * 1_300.0).sin() * (at * 20.0).sin().abs() * 9_000.0) as i16);
             let payload: Vec<u8> = tone.map(media::g711::linear_to_ulaw).collect();
@@ -382,7 +432,7 @@ impl<'a> Conversation<'a> {
             sip_call_id: "engine-test".into(),
             sip_headers: Vec::new(),
             started_at: Timestamp::from(SystemTime::now()),
-            resume: None,
+            resume: Some(ResumeOffer { token: self.token.clone().into(), within: Duration::from_secs(10) }),
             parameters: self.options.parameters.clone(),
         }
     }

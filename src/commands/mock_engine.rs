@@ -26,7 +26,7 @@ pub(super) struct Options {
     #[arg(long, conflicts_with = "script")]
     tone: bool,
     /// Follow a script: a line of JSON a step, {"do": "say", "file": "hello.wav"}, and tone, wait, wait_key, mark, clear,
-    /// send, hang_up.
+    /// send, cut, hang_up.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 }

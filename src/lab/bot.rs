@@ -1,5 +1,7 @@
 //! The engine's side of each dialect: enough of it to hear, to speak, to mark, to clear and to go.
 
+use std::collections::VecDeque;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
@@ -10,6 +12,12 @@ use tungstenite::Message;
 use crate::bridge::{FrameCodec, FrameFlags, FrameHeader, FrameKind, Track};
 use crate::call::Dialect;
 
+/// What a bot that resumes may have to say again.
+const SAID_KEPT: usize = 512;
+
+/// How many frames it hears between two acknowledgements.
+const FRAMES_AN_ACK: u32 = 50;
+
 /// One conversation of a bot.
 #[derive(Debug)]
 pub struct Bot {
@@ -17,6 +25,20 @@ pub struct Bot {
     rate: SampleRate,
     segment: u32,
     sequence: u32,
+    /// What it can take the conversation up again with, where the edge has offered that.
+    memory: Option<Memory>,
+}
+
+/// What makes it possible to go on over another socket.
+#[derive(Debug)]
+struct Memory {
+    token: String,
+    /// The last frame of each track, and the last message.
+    heard: [Option<u32>; 2],
+    heard_message: Option<u64>,
+    unacknowledged: u32,
+    /// Frames with their numbers, oldest first.
+    said: VecDeque<(u32, Message)>,
 }
 
 /// What a message of the edge means.
@@ -24,6 +46,13 @@ pub struct Bot {
 pub enum Heard {
     /// The edge has told of the call. `edge.v1` and clients want this answered first.
     Offered(Vec<Message>),
+    /// The edge has another socket for a conversation whose socket was lost.
+    Resuming {
+        /// Names it.
+        token: String,
+        /// The number of the last frame that the edge has heard.
+        heard: Option<u32>,
+    },
     /// The caller is there.
     Begun,
     /// Audio of the caller, as it stands on the wire.
@@ -58,7 +87,7 @@ impl Bot {
             | Dialect::Deepgram
             | Dialect::Ultravox => SampleRate::Hz8000,
         };
-        Self { dialect, rate, segment: 1, sequence: 0 }
+        Self { dialect, rate, segment: 1, sequence: 0, memory: None }
     }
 
     /// How its audio lies on the wire when it speaks.
@@ -118,9 +147,19 @@ impl Bot {
 
     fn read_binary(&mut self, bytes: &[u8]) -> Heard {
         match self.dialect {
-            Dialect::EdgeV1 => {
-                FrameHeader::parse(bytes).map_or(Heard::Other, |(_, audio)| Heard::Audio(audio.to_vec()))
-            }
+            Dialect::EdgeV1 => match FrameHeader::parse(bytes) {
+                Ok((header, audio)) => {
+                    let track = usize::from(header.track.to_byte());
+                    if let Some(memory) = &mut self.memory
+                        && let Some(heard) = memory.heard.get_mut(track)
+                    {
+                        *heard = Some(header.sequence);
+                        memory.unacknowledged += 1;
+                    }
+                    Heard::Audio(audio.to_vec())
+                }
+                Err(_) => Heard::Other,
+            },
             Dialect::Pipecat => match bytes.first() {
                 Some(0x12) => field(bytes)
                     .and_then(|inner| field(inner))
@@ -162,8 +201,19 @@ impl Bot {
         if let Some(rate) = self.told_rate(&message) {
             self.rate = rate;
         }
+        if let Some(memory) = &mut self.memory {
+            memory.heard_message = message["seq"].as_u64().or(memory.heard_message);
+        }
         match (kind.as_str(), self.dialect) {
-            ("start", Dialect::EdgeV1) => Heard::Offered(vec![text(&json!({ "type": "accept" }))]),
+            ("start", Dialect::EdgeV1) => {
+                self.memory = word("/resume/token").map(Memory::new);
+                Heard::Offered(vec![text(&json!({ "type": "accept", "resume": self.memory.is_some() }))])
+            }
+            ("resume", Dialect::EdgeV1) => {
+                let heard = message.pointer("/heard/audio/0/seq").and_then(Value::as_u64);
+                let heard = heard.and_then(|heard| u32::try_from(heard).ok());
+                Heard::Resuming { token: word("/token").unwrap_or_default(), heard }
+            }
             ("answered", Dialect::EdgeV1)
             | ("start", Dialect::Twilio | Dialect::Telnyx | Dialect::Plivo | Dialect::Exotel)
             | ("websocket:connected", _)
@@ -228,8 +278,47 @@ impl Bot {
         SampleRate::try_from(hertz).ok()
     }
 
+    /// What names its conversation, where that can be taken up again over another socket.
+    pub fn token(&self) -> Option<&str> {
+        self.memory.as_ref().map(|memory| memory.token.as_str())
+    }
+
+    /// Goes on over another socket: its consent, and what the edge has not heard of it.
+    pub fn resume(&mut self, heard: Option<u32>) -> Vec<Message> {
+        let Some(memory) = &mut self.memory else { return vec![Self::refuse_to_resume()] };
+        memory.said.retain(|(sequence, _)| heard.is_none_or(|heard| *sequence > heard));
+        let accept = json!({ "type": "accept", "heard": memory.position() });
+        let again = memory.said.iter().map(|(_, message)| message.clone());
+        std::iter::once(text(&accept)).chain(again).collect()
+    }
+
+    /// It knows of no such conversation.
+    pub fn refuse_to_resume() -> Message {
+        text(&json!({ "type": "reject", "sip_code": 481, "reason": "no such conversation" }))
+    }
+
+    /// How far it has heard, when it is time to say so.
+    pub fn acknowledgement(&mut self) -> Option<Message> {
+        let memory = self.memory.as_mut().filter(|memory| memory.unacknowledged >= FRAMES_AN_ACK)?;
+        memory.unacknowledged = 0;
+        let mut ack = memory.position();
+        ack["type"] = json!("ack");
+        Some(text(&ack))
+    }
+
     /// Says audio that lies as [`Self::format`] has it.
     pub fn say(&mut self, audio: &[u8]) -> Message {
+        let said = self.written(audio);
+        if let Some(memory) = &mut self.memory {
+            if memory.said.len() == SAID_KEPT {
+                memory.said.pop_front();
+            }
+            memory.said.push_back((self.sequence, said.clone()));
+        }
+        said
+    }
+
+    fn written(&mut self, audio: &[u8]) -> Message {
         let base64 = || STANDARD.encode(audio);
         self.sequence = self.sequence.wrapping_add(1);
         match self.dialect {
@@ -376,6 +465,19 @@ impl Bot {
             | Dialect::Deepgram
             | Dialect::Ultravox => None,
         }
+    }
+}
+
+impl Memory {
+    fn new(token: String) -> Self {
+        Self { token, heard: [None; 2], heard_message: None, unacknowledged: 0, said: VecDeque::new() }
+    }
+
+    fn position(&self) -> Value {
+        let tracks = self.heard.iter().enumerate();
+        let audio: Vec<Value> =
+            tracks.filter_map(|(track, seq)| Some(json!({ "track": track, "seq": (*seq)? }))).collect();
+        json!({ "audio": audio, "messages": self.heard_message })
     }
 }
 

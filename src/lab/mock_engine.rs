@@ -1,9 +1,10 @@
 //! An engine for everyone's tests: it takes every call and says what it was told to say, in any dialect.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use crate::call::Dialect;
 
 /// How often a waiting engine looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(10);
+/// Conversations whose socket was lost, at most.
+const MOST_PARKED: usize = 1_024;
 /// One piece of a tone.
 const PIECE: Duration = Duration::from_millis(100);
 
@@ -65,6 +68,8 @@ pub enum Step {
     },
     /// Take back what was not heard.
     Clear,
+    /// Break the socket without a word; where the dialect can, the next step comes over another one.
+    Cut,
     /// End the call.
     HangUp,
     /// Any message in the engine's dialect.
@@ -123,16 +128,20 @@ impl Drop for MockEngine {
     }
 }
 
+/// Conversations that wait for another socket, by their tokens.
+type Parked = Mutex<HashMap<String, (Bot, Player)>>;
+
 fn accept(listener: &TcpListener, stop: &Arc<AtomicBool>, dialect: Dialect, talk: &Talk) {
     let mut calls: Vec<JoinHandle<()>> = Vec::new();
+    let parked = Arc::new(Parked::default());
     while !stop.load(Ordering::Relaxed) {
         calls.retain(|call| !call.is_finished());
         match listener.accept() {
             Ok((stream, peer)) => {
-                let (stop, talk) = (stop.clone(), talk.clone());
+                let (stop, talk, parked) = (stop.clone(), talk.clone(), parked.clone());
                 let call = move || {
                     tracing::info!(%peer, "call");
-                    match converse(stream, &stop, Bot::new(dialect), &talk) {
+                    match converse(stream, &stop, Bot::new(dialect), &talk, &parked) {
                         Ok(()) => tracing::info!(%peer, "call over"),
                         Err(error) => tracing::info!(%peer, %error, "call over"),
                     }
@@ -151,8 +160,14 @@ fn accept(listener: &TcpListener, stop: &Arc<AtomicBool>, dialect: Dialect, talk
     }
 }
 
-/// One call, until either side ends it.
-fn converse(stream: TcpStream, stop: &AtomicBool, mut bot: Bot, talk: &Talk) -> Result<(), Error> {
+/// One socket, until either side ends it. A conversation that can go on over another one is parked.
+fn converse(
+    stream: TcpStream,
+    stop: &AtomicBool,
+    mut bot: Bot,
+    talk: &Talk,
+    parked: &Parked,
+) -> Result<(), Error> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let handshake = tungstenite::accept_hdr(stream, choose_protocol);
@@ -162,6 +177,29 @@ fn converse(stream: TcpStream, stop: &AtomicBool, mut bot: Bot, talk: &Talk) -> 
         socket.send(greeting)?;
     }
     let mut player = Player { talk: talk.clone(), next: 0, phase: 0.0, due: None, waits_for: None };
+    let ended = converse_on(&mut socket, stop, &mut bot, &mut player, parked);
+    if let (Ok(Ended::Lost) | Err(_), Some(token)) = (&ended, bot.token().map(str::to_owned)) {
+        let mut parked = parked.lock().unwrap_or_else(PoisonError::into_inner);
+        if parked.len() < MOST_PARKED {
+            parked.insert(token, (bot, player));
+        }
+    }
+    ended.map(|_| ())
+}
+
+/// How a socket came to its end.
+enum Ended {
+    InOrder,
+    Lost,
+}
+
+fn converse_on(
+    socket: &mut WebSocket<TcpStream>,
+    stop: &AtomicBool,
+    bot: &mut Bot,
+    player: &mut Player,
+    parked: &Parked,
+) -> Result<Ended, Error> {
     while !stop.load(Ordering::Relaxed) {
         match socket.read() {
             Ok(message) => match bot.read(&message) {
@@ -171,30 +209,52 @@ fn converse(stream: TcpStream, stop: &AtomicBool, mut bot: Bot, talk: &Talk) -> 
                     }
                     player.begin();
                 }
+                Heard::Resuming { token, heard } => {
+                    let known = parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+                    let Some(known) = known else {
+                        socket.send(Bot::refuse_to_resume())?;
+                        continue;
+                    };
+                    (*bot, *player) = known;
+                    for answer in bot.resume(heard) {
+                        socket.send(answer)?;
+                    }
+                }
                 Heard::Begun => player.begin(),
                 Heard::Audio(audio) => {
                     player.begin();
                     if matches!(player.talk, Talk::Echo) {
                         socket.send(bot.echo(&audio))?;
                     }
+                    if let Some(ack) = bot.acknowledgement() {
+                        socket.send(ack)?;
+                    }
                 }
                 Heard::Marked(name) => player.marked(&name),
                 Heard::Key(_) => player.key(),
-                Heard::Ended => return close(&mut socket),
+                Heard::Ended => return close(socket).map(|()| Ended::InOrder),
                 Heard::Other => {}
             },
             Err(Error::Io(error)) if is_timeout(&error) => {}
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(()),
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(Ended::Lost),
             Err(error) => return Err(error),
         }
-        if player.play(&mut bot, &mut socket)? == Played::HungUp {
-            return match bot.hang_up() {
-                Some(words) => socket.send(words),
-                None => close(&mut socket),
-            };
+        match player.play(bot, socket)? {
+            Played::On => {}
+            Played::Cut => {
+                socket.get_ref().shutdown(Shutdown::Both)?;
+                return Ok(Ended::Lost);
+            }
+            Played::HungUp => {
+                return match bot.hang_up() {
+                    Some(words) => socket.send(words),
+                    None => close(socket),
+                }
+                .map(|()| Ended::InOrder);
+            }
         }
     }
-    close(&mut socket)
+    close(socket).map(|()| Ended::InOrder)
 }
 
 fn close(socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
@@ -239,6 +299,7 @@ enum Awaited {
 #[derive(PartialEq, Eq)]
 enum Played {
     On,
+    Cut,
     HungUp,
 }
 
@@ -270,8 +331,16 @@ impl Player {
                 Talk::Script(steps) => {
                     let Some(step) = steps.get(self.next) else { return Ok(Played::On) };
                     self.next += 1;
-                    if matches!(step, Step::HangUp) {
-                        return Ok(Played::HungUp);
+                    match step {
+                        Step::HangUp => return Ok(Played::HungUp),
+                        Step::Cut => return Ok(Played::Cut),
+                        Step::Tone { .. }
+                        | Step::Say { .. }
+                        | Step::Wait { .. }
+                        | Step::WaitKey
+                        | Step::Mark { .. }
+                        | Step::Clear
+                        | Step::Send { .. } => {}
                     }
                     self.step(step, bot, socket)?;
                 }
@@ -304,7 +373,7 @@ impl Player {
             },
             Step::Clear => socket.send(bot.clear()),
             Step::Send { text } => socket.send(Message::text(text.clone())),
-            Step::HangUp => Ok(()),
+            Step::Cut | Step::HangUp => Ok(()),
         }
     }
 

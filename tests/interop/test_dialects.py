@@ -81,6 +81,41 @@ def test_the_conformance_tester_says_what_is_wrong(callingedge, start_mock, tmp_
     assert code == 1 and failed == ["words"], report
 
 
+def test_the_conformance_tester_says_whether_an_engine_goes_on_over_another_socket(callingedge, start_mock, tmp_path):
+    code, report = examined(callingedge, start_mock("edge.v1"), "edge.v1")
+    told = {check["name"]: check["detail"] for check in report["checks"]}
+    assert code == 0 and told["resumes"].startswith("it went on over another socket"), report
+
+    forgetful = tmp_path / "forgetful.jsonl"
+    forgetful.write_text('{"do": "send", "text": "{\\"type\\": \\"accept\\", \\"resume\\": true}"}\n{"do": "tone", "ms": 100}\n{"do": "cut"}\n')
+    code, report = examined(callingedge, start_mock("edge.v1", "--script", forgetful), "edge.v1", "--patience", "3")
+    failed = [check["name"] for check in report["checks"] if not check["passed"]]
+    assert code == 1 and "listens" in failed, report
+
+
+def test_an_engine_whose_socket_breaks_says_the_rest_over_another_one(start_edge, start_mock, receiver, tmp_path):
+    script = tmp_path / "cut.jsonl"
+    script.write_text("\n".join(json.dumps(step) for step in [
+        {"do": "tone", "ms": 500}, {"do": "mark", "name": "begun"}, {"do": "cut"}, {"do": "tone", "ms": 500},
+        {"do": "mark", "name": "said"},
+        {"do": "cut"}, {"do": "hang_up"},
+    ]))
+    config = usual()
+    config["tenants"]["acme"]["webhook_url"] = receiver.url()
+    config["engines"]["bot"] = {"url": start_mock("edge.v1", "--script", script), "dialect": "edge.v1"}
+    config["providers"]["sip-main"]["engine"] = "bot"
+    edge = start_edge(config)
+    board = Switchboard()
+    try:
+        caller = board.call(edge.sip["udp"], NUMBER, CALLER)
+        assert caller.answered.wait(10)
+        call = until(lambda: edge.calls(), what="the call")[0]["call_id"]
+        assert receiver.last_event(call)["edge"]["end_reason"] == "engine_hung_up"
+        assert [line["what"] for line in edge.timeline(call)].count("engine resumed") == 2
+    finally:
+        board.end()
+
+
 def test_callers_hear_themselves_through_every_dialect(start_edge, start_mock, receiver):
     dialects = [dialect for dialect in BOTS + CLOUD if dialect not in WIDEBAND]
     board = Switchboard()

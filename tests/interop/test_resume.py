@@ -9,16 +9,19 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from lab import dialect
-from lab.callers import Callers
 from lab.edge import usual
 from lab.engine import Engine
 from lab.scissors import Scissors
+from lab.switchboard import Switchboard
 from lab.waiting import until
 
 AT_ONCE = 20
 ROUNDS = 5
 SECONDS = 4
 FRAME = 160
+NUMBER = "+18005551234"
+# What a caller says before its call is agreed, or after it has hung up, is heard by nobody.
+EDGES = 10
 # What the engine says in one message, and how much it is ahead of what is heard.
 PIECE_MS, AHEAD_MS = 100, 2000
 REPLAY, DISCONTINUITY = 16, 1
@@ -158,17 +161,14 @@ def test_a_hundred_calls_whose_socket_is_cut_lose_nothing_and_none_ends(start_ed
     bot = Bot(seed=4711, cuts=cuts)
     edge = start_edge(configured(bot.scissors.url, receiver))
     rounds = ROUNDS if cuts == 1 else 1
-    chance = random.Random(815)
 
     for _ in range(rounds):
         before = set(bot.sessions)
-        says = [chance.randbytes(8 * 1000 * SECONDS) for _ in range(AT_ONCE)]
-        callers = Callers(edge.sip["udp"], says)
-        callers.finish(SECONDS + 20)
+        lines = speak(edge, AT_ONCE, SECONDS)
         sessions = [session for token, session in bot.sessions.items() if token not in before]
         until(lambda: bot.troubles or all(session.words[-1]["type"] == "stop" for session in sessions), 5, "the end of all")
         assert not bot.troubles
-        check(callers.calls, sessions)
+        check(lines, sessions)
 
     calls = rounds * AT_ONCE
     ended = until(lambda: (listed := edge.calls(limit=200)) and len(listed) == calls
@@ -187,16 +187,32 @@ def test_a_hundred_calls_whose_socket_is_cut_lose_nothing_and_none_ends(start_ed
     bot.end()
 
 
-def check(callers, sessions):
-    assert len(sessions) == len(callers)
-    by_first_words = {b"".join(audio for _, audio in list(session.frames.values())[:1]): session for session in sessions}
-    for caller in callers:
-        session = by_first_words[caller.says[:FRAME]]
+def speak(edge, calls, seconds):
+    """So many calls at once, each by a voice of its own, hung up by the callers."""
+    board = Switchboard()
+    lines = [board.call(edge.sip["udp"], NUMBER, says=voice) for voice in range(1, calls + 1)]
+    for line in lines:
+        assert line.answered.wait(10), line.final
+    time.sleep(seconds)
+    for line in lines:
+        line.hang_up()
+    until(lambda: not edge.calls(status="answered"), 10, "the end of the calls")
+    board.end()
+    return lines
+
+
+def check(lines, sessions):
+    assert len(sessions) == len(lines)
+    by_voice = {session.frames[0][1][0]: session for session in sessions}
+    for line in lines:
+        session = by_voice[line.says]
         frames = [session.frames[seq] for seq in sorted(session.frames)]
-        assert [fields["seq"] for fields, _ in frames] == list(range(len(caller.says) // FRAME))
-        assert b"".join(audio for _, audio in frames) == caller.says, "all that was said, once"
+        assert [fields["seq"] for fields, _ in frames] == list(range(len(frames)))
+        first = next(number for number in range(EDGES) if line.frame(number) == frames[0][1])
+        assert [audio for _, audio in frames] == [line.frame(first + number) for number in range(len(frames))]
+        assert first + len(frames) >= line.sent - EDGES, "all that was said, once"
         assert session.twice == 0
-        heard = caller.spoken()
+        heard = b"".join(frame for _, frame in line.heard)
         at = heard.find(session.says[:FRAME])
         whole = session.says[:len(heard) - at]
         assert at >= 0 and len(whole) > len(session.says) * 0.8
@@ -223,8 +239,7 @@ def test_an_engine_that_stays_away_is_replaced_and_the_next_one_knows_for_whom(s
     config["engines"]["second"] = {"url": engines[1].url, "dialect": "edge.v1"}
     edge = start_edge(config)
 
-    callers = Callers(edge.sip["udp"], [bytes(8 * 2000)])
-    callers.finish(20)
+    speak(edge, 1, 2)
 
     assert [start["parameters"]["fallback_for"] for start in taken] == ["bot"]
     assert receiver.last_event()["edge"]["end_reason"] == "remote_hung_up"
