@@ -79,6 +79,7 @@ pub struct Daemon {
     ended: watch::Receiver<bool>,
     webhooks: watch::Sender<WebhookSettings>,
     credentials: watch::Sender<Arc<Credentials>>,
+    brought: watch::Receiver<u64>,
     desk: JoinHandle<()>,
     sender: JoinHandle<()>,
     stop_sender: oneshot::Sender<()>,
@@ -165,6 +166,7 @@ impl Daemon {
         }));
 
         let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
+        let (brought, brought_seen) = watch::channel(0);
         let (credentials, credentials_seen) = watch::channel(config.credentials.clone());
         let (stop_sender, stop) = oneshot::channel::<()>();
         let stopped = async {
@@ -181,6 +183,7 @@ impl Daemon {
             metrics: Arc::new(move || metrics.render()),
             metrics_access: config.http.metrics,
             credentials: credentials_seen,
+            brought,
             streams: Arc::new(Semaphore::new(config.http.max_event_streams)),
         }
         .into_router();
@@ -197,6 +200,7 @@ impl Daemon {
             ended,
             webhooks,
             credentials,
+            brought: brought_seen,
             desk,
             sender,
             stop_sender,
@@ -229,6 +233,11 @@ impl Daemon {
         let asked =
             async { self.control.send(Control::Alive(answer)).await.is_ok() && answered.await.is_ok() };
         tokio::time::timeout(patience, asked).await.unwrap_or(false)
+    }
+
+    /// Changes when a value was brought over the API that the configuration refers to: it is to be read again.
+    pub fn brought(&self) -> watch::Receiver<u64> {
+        self.brought.clone()
     }
 
     /// Where the daemon is.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod crypto;
 pub mod daemon;
 pub mod directory;
+pub mod held;
 pub mod lab;
 pub mod net;
 pub mod spelling;

@@ -40,8 +40,17 @@ const VALUE_MAX: usize = 16 * 1024;
 pub struct Credentials {
     /// What values are sealed with; without it none can be held.
     pub key: Option<SealingKey>,
-    /// The secrets that the configuration itself refers to, as far as they are one tenant's.
+    /// Those held ones that the configuration refers to, as `TENANT/NAME`.
+    pub held: Vec<String>,
+    /// The secrets elsewhere that the configuration refers to, as far as they are one tenant's.
     pub references: Vec<ReferencedSecret>,
+}
+
+impl Credentials {
+    /// Whether the configuration refers to the tenant's credential of this name.
+    fn is_used(&self, tenant: &TenantId, name: &str) -> bool {
+        self.held.iter().any(|held| held.split_once('/') == Some((tenant.as_str(), name)))
+    }
 }
 
 /// A secret that lies elsewhere, and that the configuration refers to.
@@ -269,13 +278,20 @@ pub(crate) async fn create(
 #[utoipa::path(delete, path = "/api/credentials/{name}", tag = "credentials", operation_id = "deleteCredential",
     security(("bearer" = ["admin"])),
     params(("name" = String, Path, description = "The credential's name.", example = "sip-password")),
-    responses((status = 204, description = "It is gone."), (status = 404, response = NotFound)))]
+    responses((status = 204, description = "It is gone."), (status = 404, response = NotFound),
+        (status = 409, response = Conflict)))]
 pub(crate) async fn delete(
     State(api): State<Api>,
     bearer: Allowed<Administer>,
     source: Source,
     NameInPath(name): NameInPath,
 ) -> Result<StatusCode, Problem> {
+    if api.credentials().is_used(&bearer.tenant, &name) {
+        return Err(Problem::new(
+            Code::CredentialInUse,
+            "The configuration refers to this credential; take the reference out of it first.",
+        ));
+    }
     let actor = bearer.actor(source);
     let tenant = bearer.tenant.clone();
     match api.store.vault(move |vault| vault.delete(&tenant, &name, &actor)).await? {
@@ -366,6 +382,9 @@ pub(crate) async fn bring(
         ),
     })?;
     tracing::info!(tenant = tenant.as_str(), credential = held.name, "a value was brought");
+    if api.credentials().is_used(&tenant, &held.name) {
+        api.brought.send_modify(|count| *count += 1);
+    }
     Ok(axum::Json(held.into()))
 }
 

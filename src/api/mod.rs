@@ -82,6 +82,8 @@ pub struct Api {
     pub metrics_access: MetricsAccess,
     /// What the configuration says about credentials, as of the last reload.
     pub credentials: watch::Receiver<Arc<Credentials>>,
+    /// Counts values that were brought and that the configuration refers to.
+    pub brought: watch::Sender<u64>,
     /// Places for readers of events; one more gets 429.
     pub streams: Arc<Semaphore>,
 }

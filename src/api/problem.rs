@@ -136,6 +136,8 @@ codes! {
         "GET /api/credentials lists those that are held; POST makes one.";
     CredentialExists, "credential.exists", CONFLICT, "There is a credential of this name",
         "Make a link for it to replace its value, or delete it first.";
+    CredentialInUse, "credential.in_use", CONFLICT, "The configuration refers to the credential",
+        "Take the reference out of the configuration first, then SIGHUP.";
     CredentialTooMany, "credential.too_many", CONFLICT, "The tenant has too many credentials",
         "Delete those that nothing uses.";
     CredentialNoKey, "credential.no_key", UNPROCESSABLE_ENTITY, "This edge holds no credentials",

@@ -9,6 +9,7 @@ use super::{Outcome, print};
 use crate::call::{NumberPattern, Provider};
 use crate::config::{Config, EXAMPLE_FILE};
 use crate::directory::Directory;
+use crate::held;
 
 /// Which file.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ pub(super) fn run(options: &Options) -> Outcome {
     let config = if options.offline {
         Config::load_offline(&options.file)?
     } else {
-        let mut config = Config::load(&options.file)?;
+        let mut config = held::load(&options.file, "check")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         config.settings = runtime.block_on(Directory::open(config.clone())).now().0;
         config

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Outcome, open_many_files};
 use crate::config::{Config, Log, LogFormat};
 use crate::daemon::Daemon;
+use crate::held;
 use crate::store::Location;
 
 /// Threads of the control plane. Voice has its own.
@@ -19,7 +20,7 @@ const CONTROL_THREADS: usize = 2;
 
 /// Reads the configuration and runs the edge until it is told to stop.
 pub(super) fn run(path: &Path) -> Outcome {
-    let config = Config::load(path)?;
+    let config = held::load(path, "run")?;
     start_log(&config.log)?;
     open_many_files();
     control_runtime()?.block_on(serve(path, config))
@@ -76,9 +77,11 @@ async fn watch(daemon: &Daemon, signals: &mut Signals, path: &Path, mut config: 
     let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     let mut watched = Instant::now();
     let mut draining = false;
+    let mut brought = daemon.brought();
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => config = reload(daemon, path, config).await,
+            _ = signals.hangup.recv() => config = reload(daemon, path, config, Reload::File).await,
+            Ok(()) = brought.changed() => config = reload(daemon, path, config, Reload::Values).await,
             _ = signals.terminate.recv() => stop(daemon, &mut draining).await,
             _ = signals.interrupt.recv() => stop(daemon, &mut draining).await,
             () = sleep_until(watched), if watchdog.is_some() => {
@@ -106,13 +109,26 @@ async fn stop(daemon: &Daemon, draining: &mut bool) {
     }
 }
 
+/// What is read again.
+#[derive(Debug, Clone, Copy)]
+enum Reload {
+    /// The file and everything it refers to.
+    File,
+    /// What the file that is in use refers to; whatever its author has begun to write since waits for SIGHUP.
+    Values,
+}
+
 /// All or nothing: what cannot be read changes nothing.
-async fn reload(daemon: &Daemon, path: &Path, config: Config) -> Config {
+async fn reload(daemon: &Daemon, path: &Path, config: Config, what: Reload) -> Config {
     if let Ok(reloading) = NotifyState::monotonic_usec_now() {
         tell_systemd(&[NotifyState::Reloading, reloading]);
     }
-    let path = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+    let (path, current) = (path.to_owned(), config.clone());
+    let loaded = tokio::task::spawn_blocking(move || match what {
+        Reload::File => held::load(&path, "reload"),
+        Reload::Values => held::load_again(&path, &current, "a new value"),
+    });
+    let loaded = loaded.await;
     let config = match loaded {
         Ok(Ok(newer)) => {
             for section in config.needs_restart_for(&newer) {

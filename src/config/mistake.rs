@@ -99,8 +99,8 @@ impl fmt::Display for Problem {
                 write!(f, "there is no {what} `{name}`; add [{what}s.{name}]")
             }
             Self::InlineSecret => f.write_str(
-                "a secret does not stand in the file; write { env = \"NAME\" }, { file = \"path\" } or { \
-                 credential = \"name\" }",
+                "a secret does not stand in the file; write { env = \"NAME\" }, { file = \"path\" }, { \
+                 credential = \"name\" } or { held = \"TENANT/name\" }",
             ),
             Self::Conflict(problem) => f.write_str(problem),
         }

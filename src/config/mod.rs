@@ -33,15 +33,16 @@ use std::time::Duration;
 use rustls_pki_types::CertificateDer;
 use toml::de::DeTable;
 
+pub use credentials::Wanted;
 pub use example::{EXAMPLE, EXAMPLE_FILE};
 pub use mistake::{Mistake, Problem};
-pub use surroundings::{Secret, SecretsAre, Surroundings};
+pub use surroundings::{Held, Secret, SecretsAre, Surroundings};
 
 use crate::api::{Credentials, MetricsAccess};
 use crate::call::{Located, Provider, ProviderKey, Settings};
 use crate::net::Tls;
 use crate::webhook::WebhookSettings;
-use section::{Report, Section};
+use section::{Report, SecretReference, Section};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -66,6 +67,9 @@ pub struct Config {
     pub settings: Arc<Settings>,
     /// How credentials are held, and which secrets the file refers to.
     pub credentials: Arc<Credentials>,
+    /// The text that all this was read from.
+    pub source: Arc<str>,
+    references: Vec<SecretReference>,
     /// The certificates that we show, for whoever wants to know how long they are good.
     pub shown: Vec<ShownCertificate>,
 }
@@ -182,21 +186,36 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the file and everything it refers to. Also for a reload: what comes back is whole, or an error.
-    /// Names of targets are not looked up here.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::load_in(path, &Surroundings::of(path))
+    /// Reads the file and everything it refers to. Also for a reload: what comes back is whole, or an error. `open` reads
+    /// what of it the edge holds itself, and is asked only where there is any. Names of targets are not looked up here.
+    pub fn load(path: &Path, open: impl FnOnce(Wanted) -> Held) -> Result<Self, ConfigError> {
+        Self::load_again(path, &text_of(path)?, open)
+    }
+
+    /// The same, from a text of the file that was read before.
+    pub fn load_again(
+        path: &Path,
+        text: &str,
+        open: impl FnOnce(Wanted) -> Held,
+    ) -> Result<Self, ConfigError> {
+        let mut surroundings = Surroundings::of(path);
+        // Where the vault is, and what opens it, stands in the file itself. One that cannot be read even so is told below.
+        if let Ok(outline) = Self::parse(text, &Surroundings::offline(path)) {
+            let names = credentials::held(&outline.references);
+            if !names.is_empty() {
+                surroundings.held = match credentials::key_apart(&outline.references, &surroundings) {
+                    Ok(key) => open(Wanted { store: outline.store.path, names, key }),
+                    Err(why) => names.into_iter().map(|name| (name, Err(why.clone()))).collect(),
+                };
+            }
+        }
+        Self::parse(text, &surroundings)
+            .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })
     }
 
     /// Reads the file, but neither secrets nor names: enough to know what is configured, not enough to run.
     pub fn load_offline(path: &Path) -> Result<Self, ConfigError> {
-        Self::load_in(path, &Surroundings::offline(path))
-    }
-
-    fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-        Self::parse(&text, surroundings)
+        Self::parse(&text_of(path)?, &Surroundings::offline(path))
             .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })
     }
 
@@ -213,6 +232,7 @@ impl Config {
         if report.is_clean() {
             let config = read(Section::top(document.get_ref(), &report), surroundings);
             if report.is_clean() {
+                let config = config.map(|config| Self { source: text.into(), ..config });
                 return config.ok_or_else(|| report.into_mistakes());
             }
         }
@@ -246,6 +266,10 @@ impl Config {
         ];
         sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.to_owned(), error })
 }
 
 fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
@@ -297,8 +321,11 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
 
     let media = media?;
     let providers = providers?;
-    let credentials =
-        Credentials { key: sealing_key, references: credentials::of_tenants(references, &providers) };
+    let credentials = Credentials {
+        key: sealing_key,
+        held: credentials::held(&references),
+        references: credentials::of_tenants(references.clone(), &providers),
+    };
     let settings = Settings {
         sip_host: host(sip.advertise.unwrap_or(media.advertise)),
         media_address: media.advertise,
@@ -325,6 +352,8 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         webhooks,
         settings: Arc::new(settings),
         credentials: Arc::new(credentials),
+        source: Arc::from(""),
+        references,
         shown,
     })
 }

@@ -27,6 +27,7 @@ pub(super) struct SecretReference {
     pub(super) section: String,
     pub(super) key: String,
     pub(super) kind: CredentialKind,
+    pub(super) name: String,
 }
 
 impl<'doc> Report<'doc> {
@@ -250,6 +251,7 @@ impl<'doc> Section<'doc> {
             section: self.name.clone(),
             key: key.to_owned(),
             kind: reference.kind(),
+            name: reference.name().to_owned(),
         });
         let secret = surroundings.secret(&reference);
         secret
@@ -351,7 +353,7 @@ impl<'doc> Section<'doc> {
     }
 }
 
-/// Exactly one of the three ways to a secret.
+/// Exactly one of the four ways to a secret.
 fn reference<'doc>(table: &'doc DeTable<'doc>) -> Option<Reference<'doc>> {
     let mut entries = table.iter();
     let (Some((key, value)), None) = (entries.next(), entries.next()) else { return None };
@@ -360,6 +362,7 @@ fn reference<'doc>(table: &'doc DeTable<'doc>) -> Option<Reference<'doc>> {
         "env" => Some(Reference::Variable(name)),
         "file" => Some(Reference::File(name)),
         "credential" => Some(Reference::Credential(name)),
+        "held" => Some(Reference::Held(name)),
         _ => None,
     }
 }

@@ -15,7 +15,12 @@ pub struct Surroundings {
     pub variables: BTreeMap<String, String>,
     /// Whether secrets are read.
     pub secrets: SecretsAre,
+    /// What the edge itself holds, by `TENANT/NAME`: the values, or why one cannot be had.
+    pub held: Held,
 }
+
+/// Values that the edge holds, by `TENANT/NAME`, or why one cannot be had: the rest of a sentence that begins with its name.
+pub type Held = BTreeMap<String, Result<Secret, String>>;
 
 /// Whether secrets are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,7 @@ impl Surroundings {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
             secrets: SecretsAre::Needed,
+            held: Held::new(),
         }
     }
 
@@ -62,6 +68,10 @@ impl Surroundings {
                 .cloned()
                 .ok_or("is not set in the environment (or not as UTF-8); set it, or name another")?,
             Reference::File(path) => read(&self.path(path))?,
+            Reference::Held(name) => match self.held.get(*name) {
+                Some(value) => value.clone()?.0,
+                None => return Err("is not held here".to_owned()),
+            },
             Reference::Credential(name) => {
                 if name.contains('/') || name.starts_with('.') {
                     return Err(
@@ -98,22 +108,35 @@ pub(super) enum Reference<'a> {
     File(&'a str),
     /// A credential of the systemd service.
     Credential(&'a str),
+    /// One that the edge holds: `TENANT/NAME`.
+    Held(&'a str),
 }
 
-impl Reference<'_> {
+impl<'a> Reference<'a> {
+    /// The reference of this kind and name.
+    pub(super) fn of(kind: CredentialKind, name: &'a str) -> Self {
+        match kind {
+            CredentialKind::Env => Self::Variable(name),
+            CredentialKind::File => Self::File(name),
+            CredentialKind::Systemd => Self::Credential(name),
+            CredentialKind::Held => Self::Held(name),
+        }
+    }
+
     /// What kind of place it lies in.
     pub(super) fn kind(&self) -> CredentialKind {
         match self {
             Self::Variable(_) => CredentialKind::Env,
             Self::File(_) => CredentialKind::File,
             Self::Credential(_) => CredentialKind::Systemd,
+            Self::Held(_) => CredentialKind::Held,
         }
     }
 
     /// Its name, which is no secret.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Variable(name) | Self::File(name) | Self::Credential(name) => name,
+            Self::Variable(name) | Self::File(name) | Self::Credential(name) | Self::Held(name) => name,
         }
     }
 }
@@ -126,6 +149,12 @@ impl Secret {
     /// The value itself, for the one who needs it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
     }
 }
 
@@ -149,6 +178,7 @@ mod tests {
             directory: PathBuf::new(),
             variables: BTreeMap::from([("TOKEN".to_owned(), "hunter2\n".to_owned())]),
             secrets: SecretsAre::Needed,
+            held: Held::new(),
         };
 
         let secret = surroundings.secret(&Reference::Variable("TOKEN")).unwrap();
@@ -163,6 +193,7 @@ mod tests {
             directory: PathBuf::new(),
             variables: BTreeMap::from([("CREDENTIALS_DIRECTORY".to_owned(), "/nowhere".to_owned())]),
             secrets: SecretsAre::Needed,
+            held: Held::new(),
         };
 
         for name in ["../passwd", ".hidden", "a/b"] {

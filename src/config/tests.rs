@@ -220,7 +220,7 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         (
             "[tenants.b]\nwebhook_secret = \"hunter2\"",
             "`webhook_secret` in [tenants.b] at line 13: a secret does not stand in the file; write { env = \"NAME\" }, \
-             { file = \"path\" } or { credential = \"name\" }",
+             { file = \"path\" }, { credential = \"name\" } or { held = \"TENANT/name\" }",
         ),
         (
             "[tenants.b]\nwebhook_secret = { env = \"UNSET\" }",
@@ -230,7 +230,7 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         (
             "[tenants.b]\nwebhook_secret = { env = \"SECRET\", file = \"x\" }",
             "`webhook_secret` in [tenants.b] at line 13: a secret does not stand in the file; write { env = \"NAME\" }, \
-             { file = \"path\" } or { credential = \"name\" }",
+             { file = \"path\" }, { credential = \"name\" } or { held = \"TENANT/name\" }",
         ),
         (
             "[tenants.b]\nwebhook_url = \"https://u:p@example.com/\"\nwebhook_secret = { env = \"SECRET\" }",
@@ -609,6 +609,24 @@ fn the_key_of_credentials_is_a_secret_of_64_hexadecimal_digits() {
 }
 
 #[test]
+fn a_held_secret_is_named_by_tenant_and_name_and_one_that_cannot_be_had_says_why() {
+    let text = format!("{LEAST}username = \"u\"\npassword = {{ held = \"acme/sip\" }}\n");
+    let with = |held: Held| Config::parse(&text, &Surroundings { held, ..surroundings() });
+    let one = |value: Result<Secret, String>| Held::from([("acme/sip".to_owned(), value)]);
+
+    let good = with(one(Ok(Secret::from("hunter2".to_owned())))).unwrap();
+    let empty = with(one(Err("has no value yet".to_owned()))).unwrap_err();
+    let absent = with(Held::new()).unwrap_err();
+
+    let trunk = &good.settings.providers[&ProviderKey::from("trunk")].trunk;
+    assert_eq!(trunk.credentials.as_ref().unwrap().password, "hunter2");
+    assert_eq!(good.credentials.held, ["acme/sip"]);
+    assert_eq!(good.credentials.references, [], "it is listed among the held ones");
+    assert!(empty[0].to_string().contains("`acme/sip` has no value yet"), "{}", empty[0]);
+    assert!(absent[0].to_string().contains("`acme/sip` is not held here"), "{}", absent[0]);
+}
+
+#[test]
 fn the_secrets_that_are_one_tenants_are_known_by_section_key_and_kind() {
     let text = LEAST.replace("[tenants.acme]", "[tenants.acme]\nwebhook_secret = { env = \"SECRET\" }");
     let text = text.replace("[engines.bot]", "[engines.bot]\ntoken = { env = \"SECRET\" }");
@@ -721,5 +739,6 @@ fn surroundings() -> Surroundings {
         directory: PathBuf::from("/etc/callingedge"),
         variables: BTreeMap::from([("SECRET".to_owned(), "hunter2".to_owned())]),
         secrets: SecretsAre::Needed,
+        held: Held::new(),
     }
 }

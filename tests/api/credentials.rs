@@ -153,6 +153,33 @@ async fn without_a_key_nothing_is_held_and_the_answer_says_why() {
 }
 
 #[tokio::test]
+async fn what_the_configuration_uses_cannot_be_deleted_and_is_told_when_its_value_changes() {
+    let mut edge = Edge::new();
+    let admin = edge.admin();
+    let mut api = edge.api.clone();
+    let used =
+        Credentials { held: vec!["acme/sip".to_owned()], ..Credentials::clone(&api.credentials.borrow()) };
+    let (_told, credentials) = watch::channel(Arc::new(used));
+    api.credentials = credentials;
+    let brought = api.brought.subscribe();
+    edge.router = api.into_router();
+    for name in ["sip", "bot"] {
+        edge.post(ALL, &admin, &json!({"name": name})).await;
+    }
+    let bring = async |name: &str| {
+        let link = word(&edge.post(LINKS, &admin, &json!({"name": name})).await.json(), "link");
+        assert_eq!(edge.post(&link, "", &json!({"value": "hunter2"})).await.status, 200);
+        *brought.borrow()
+    };
+
+    assert_eq!(bring("bot").await, 0, "nothing uses it");
+    assert_eq!(bring("sip").await, 1);
+    let refused = delete(&edge, "/api/credentials/sip", &admin).await;
+    assert_eq!(refused.problem(), (409, "credential.in_use".to_owned(), None));
+    assert_eq!(delete(&edge, "/api/credentials/bot", &admin).await.status, 204);
+}
+
+#[tokio::test]
 async fn links_and_bodies_that_are_no_good_are_told_apart_and_a_value_is_never_quoted() {
     let edge = Edge::new();
     let admin = edge.admin();

@@ -105,6 +105,7 @@ impl Edge {
                 ("SIP_PASSWORD".to_owned(), "a configured secret".to_owned()),
             ]),
             secrets: SecretsAre::Needed,
+            held: BTreeMap::new(),
         };
         let config = Config::parse(CONFIG, &surroundings).unwrap();
         let (store, _) = Store::open(Location::memory(), &StoreOptions::default()).unwrap();
@@ -124,6 +125,7 @@ impl Edge {
             metrics: Arc::new(|| "callingedge_calls 1\n".to_owned()),
             metrics_access: MetricsAccess::Loopback,
             credentials,
+            brought: watch::Sender::new(0),
             streams: Arc::new(Semaphore::new(2)),
         };
         let keeper = Keeper { calls, store: store.clone(), numbers: Arc::default() };

@@ -111,6 +111,7 @@ impl InTime {
             directory: PathBuf::new(),
             variables: crate::carrier::secrets(),
             secrets: SecretsAre::Needed,
+            held: std::collections::BTreeMap::new(),
         };
         let phones = addresses();
         let text = format!(

@@ -52,6 +52,7 @@ pub(crate) fn run(runs: &[(&'static Flow, Weather)]) -> Vec<String> {
         directory: PathBuf::new(),
         variables: crate::carrier::secrets(),
         secrets: SecretsAre::Needed,
+        held: std::collections::BTreeMap::new(),
     };
     let config = Config::parse(&text, &surroundings).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     let runtime = Runtime::new().unwrap();

@@ -57,6 +57,7 @@ impl Running {
         let surroundings = Surroundings {
             directory: PathBuf::new(),
             variables: BTreeMap::new(),
+            held: std::collections::BTreeMap::new(),
             secrets: SecretsAre::Needed,
         };
         let config = Config::parse(CONFIG, &surroundings).unwrap();

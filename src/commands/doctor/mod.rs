@@ -25,6 +25,7 @@ use self::finding::{Check, Finding, Level};
 use super::{ConfigFile, Outcome, print, small_runtime};
 use crate::config::{Config, ConfigError};
 use crate::directory::Directory;
+use crate::held;
 
 /// Whom to examine.
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ enum Reach {
 fn load(path: &Path, offline: bool) -> (Option<(Config, Reach)>, Vec<Finding>) {
     let about = path.display().to_string();
     let say = |level, text: String| Finding::new(level, Check::Configuration, &about, text);
-    let loaded = if offline { Config::load_offline(path) } else { Config::load(path) };
+    let loaded = if offline { Config::load_offline(path) } else { held::load(path, "doctor") };
     let error = match loaded {
         Ok(config) => {
             let reach = if offline { Reach::Machine } else { Reach::World };

@@ -177,7 +177,7 @@ def key(*names):
 
 
 def is_reference(value):
-    return len(value) == 1 and next(iter(value)) in ("env", "file", "credential")
+    return len(value) == 1 and next(iter(value)) in ("env", "file", "credential", "held")
 
 
 def inline(value):
