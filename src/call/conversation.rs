@@ -246,7 +246,18 @@ impl Call {
         if self.transfer.as_ref().is_some_and(|transfer| transfer.is_accepted()) {
             return self.transferred(hands, telling::raw(request), Farewell::Nothing);
         }
-        self.end(hands, EndReason::RemoteHungUp, telling::raw(request), Farewell::Nothing);
+        // BYE in the early dialog does what CANCEL does (RFC 5407, appendix A).
+        let reason = match self.state {
+            State::Ringing { .. } => EndReason::CallerCancelled,
+            State::Confirming
+            | State::Opening { .. }
+            | State::Calling { .. }
+            | State::Talking { .. }
+            | State::Announcing { .. }
+            | State::Draining { .. }
+            | State::Ending { .. } => EndReason::RemoteHungUp,
+        };
+        self.end(hands, reason, telling::raw(request), Farewell::Nothing);
     }
 
     /// The engine's socket is up.

@@ -377,9 +377,14 @@ impl Call {
         let kind = match (self.story.is_answered(), reason) {
             (true, _) => EventKind::Ended,
             (false, EndReason::Busy) => EventKind::Busy,
-            (false, EndReason::NoAnswer | EndReason::CallerCancelled | EndReason::ApiHungUp) => {
-                EventKind::NoAnswer
-            }
+            // Who hangs up before the ACK has given up, too.
+            (
+                false,
+                EndReason::NoAnswer
+                | EndReason::CallerCancelled
+                | EndReason::RemoteHungUp
+                | EndReason::ApiHungUp,
+            ) => EventKind::NoAnswer,
             (false, _) => EventKind::Error,
         };
         self.end_as(hands, kind, reason, raw, farewell);
@@ -423,6 +428,7 @@ impl Call {
         let rings = matches!(self.state, State::Ringing { .. });
         self.state = State::Ending { give_up: hands.now + LET_GO };
         self.link = Link::Gone;
+        self.tell_referrer(hands, sip::StatusCode::REQUEST_TERMINATED);
         self.transfer = None;
         self.story.finish(hands.now, reason, hands.outputs);
         self.story.tell(hands.now, hands.outputs, kind, raw);

@@ -74,6 +74,8 @@ pub(super) struct Referral {
     leg: LegId,
     /// What the INVITE says in Replaces (RFC 3891), where the new party has a dialog with theirs already.
     replaces: Option<String>,
+    /// Who they say they are, for whom we call (RFC 3892 §2.2).
+    referred_by: Option<String>,
 }
 
 /// When nobody takes the caller.
@@ -112,6 +114,15 @@ enum Step {
         give_up: Instant,
         accepted: bool,
     },
+}
+
+impl Referral {
+    /// What the INVITE says of it.
+    fn headers(&self) -> Vec<(String, String)> {
+        let known = [("Replaces", &self.replaces), ("Referred-By", &self.referred_by)];
+        let there = known.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        there.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 impl Transfer {
@@ -300,7 +311,8 @@ impl Call {
             return refuse(sip::StatusCode::DECLINE, "the dialog is gone");
         };
         let replaces = sip::Replaces::of_uri(refer_to.uri()).map(|replaces| replaces.to_string());
-        Ok((Referral { dialog, id, leg, replaces }, Destination { to, uri }))
+        let referred_by = request.header(sip::HeaderName::ReferredBy).map(|value| value.text().into_owned());
+        Ok((Referral { dialog, id, leg, replaces, referred_by }, Destination { to, uri }))
     }
 
     /// Where the caller is to be sent, if the trunk may dial it.
@@ -509,8 +521,7 @@ impl Call {
     fn bridge(&mut self, hands: &mut Hands<'_>) {
         let Some(transfer) = self.transfer.as_ref() else { return };
         let group = transfer.current.clone();
-        let replaces = transfer.order.referral.as_ref().and_then(|referral| referral.replaces.clone());
-        let headers: Vec<_> = replaces.map(|value| ("Replaces".to_owned(), value)).into_iter().collect();
+        let headers = transfer.order.referral.as_ref().map(Referral::headers).unwrap_or_default();
         let rings = self.handling.human_rings.unwrap_or(HUMAN_RINGS).min(self.provider.trunk.ring_timeout);
         let legs: Vec<LegId> =
             group.iter().filter_map(|to| self.call_party(hands, &to.to, rings, &headers)).collect();
@@ -641,7 +652,7 @@ impl Call {
     }
 
     /// How far it is, to whoever asked for it by REFER.
-    fn tell_referrer(&self, hands: &mut Hands<'_>, status: sip::StatusCode) {
+    pub(super) fn tell_referrer(&self, hands: &mut Hands<'_>, status: sip::StatusCode) {
         let referral = self.transfer.as_ref().and_then(|transfer| transfer.order.referral.as_ref());
         if let Some(Referral { dialog, id, .. }) = referral {
             hands.endpoint.refer_progress(hands.now, *dialog, *id, status);

@@ -124,16 +124,17 @@ pub(crate) fn configuration(
         usual("probe_interval_sec", "probe_interval_sec = 0\n".to_owned()),
         usual("media_timeout_sec", "media_timeout_sec = 3600\n".to_owned()),
         usual("from", "from = \"+15550000\"\n".to_owned()),
-        usual("mode", "mode = \"ai_first\"\n".to_owned()),
+        usual("workflow", format!("engine = \"e{run}\"\nmode = \"ai_first\"\n")),
     ]
     .concat();
     let mut extra = extra.replace("{transport}", transport).replace("{ip}", &address.to_string());
+    extra = extra.replace("{run}", &run.to_string());
     for (name, phone) in ["{alice}", "{bob}", "{carol}"].into_iter().zip(phones) {
         extra = extra.replace(name, &phone.to_string());
     }
     format!(
         "[tenants.t{run}]\n[engines.e{run}]\nurl = \"{engine}\"\ndialect = \"edge.v1\"\n\
-         [providers.p{run}]\nkind = \"sip-trunk\"\ntenant = \"t{run}\"\npeers = [\"{address}/32\"]\nengine = \"e{run}\"\n\
+         [providers.p{run}]\nkind = \"sip-trunk\"\ntenant = \"t{run}\"\npeers = [\"{address}/32\"]\n\
          codecs = [\"PCMU\"]\n{target}{rest}{extra}\n"
     )
 }

@@ -20,6 +20,9 @@ mod on_wire;
 mod phone;
 mod play;
 mod rfc3665;
+mod rfc5359;
+mod rfc5407;
+mod rfc5589;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,7 +62,7 @@ impl Flow {
 
 fn flows() -> Vec<&'static Flow> {
     let wanted = std::env::var("FLOW").unwrap_or_default();
-    let families = [rfc3665::FLOWS];
+    let families = [rfc3665::FLOWS, rfc5359::FLOWS, rfc5589::FLOWS, rfc5407::FLOWS];
     families.into_iter().flatten().filter(|flow| flow.name.contains(&wanted)).collect()
 }
 

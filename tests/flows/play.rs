@@ -242,6 +242,10 @@ impl Play {
 
     /// INVITE from a phone to the daemon.
     pub(crate) fn invite(&mut self, phone: usize, number: &str, parts: Parts) -> Leg {
+        self.ask(phone, "INVITE", number, parts)
+    }
+
+    fn side_to(&mut self, phone: usize, number: &str) -> Leg {
         let path = self.carrier.way(phone);
         let (name, uri) = (self.phones[phone].name, self.at_edge(number));
         let tag = self.draw("tag");
@@ -259,9 +263,7 @@ impl Play {
             invite: None,
             inbox: VecDeque::new(),
         });
-        let leg = Leg(self.sides.len() - 1);
-        self.request(leg, "INVITE", parts);
-        leg
+        Leg(self.sides.len() - 1)
     }
 
     /// A request of the dialog.
@@ -309,11 +311,36 @@ impl Play {
 
     /// ACK of the 2xx that came last.
     pub(crate) fn ack(&mut self, leg: Leg, parts: Parts) {
+        let ack = self.ack_held_back(leg, parts);
+        self.send_ack(leg, ack);
+    }
+
+    /// An ACK of the 2xx that came last, to be sent later.
+    pub(crate) fn ack_held_back(&mut self, leg: Leg, parts: Parts) -> Message {
         let number = self.sides[leg.0].invite.as_ref().map_or(0, Message::number);
-        let ack = self.compose(leg, "ACK", number, parts);
+        self.compose(leg, "ACK", number, parts)
+    }
+
+    pub(crate) fn send_ack(&mut self, leg: Leg, ack: Message) {
         let Side { phone, path, .. } = self.sides[leg.0];
         self.phones[phone].acknowledge(path, ack);
         self.send_all();
+    }
+
+    /// The newest INVITE once more, as a slow network may bring it.
+    pub(crate) fn invite_again(&mut self, leg: Leg) {
+        let side = &self.sides[leg.0];
+        let Some(invite) = &side.invite else { self.fail("there is no INVITE") };
+        let (phone, path, wire) = (side.phone, side.path, invite.wire());
+        self.phones[phone].out.push((path, wire));
+        self.send_all();
+    }
+
+    /// A request outside of any dialog; what comes back comes to its leg.
+    pub(crate) fn ask(&mut self, phone: usize, method: &str, number: &str, parts: Parts) -> Leg {
+        let leg = self.side_to(phone, number);
+        self.request(leg, method, parts);
+        leg
     }
 
     /// CANCEL of the INVITE under way.
@@ -440,6 +467,12 @@ impl Play {
         self.take(leg, &format!("{status} to {method}"), patience, wanted, passed)
     }
 
+    /// Whatever final response comes to this request.
+    pub(crate) fn any_final(&mut self, leg: Leg, method: &str) -> Message {
+        let is_it = |message: &Message| message.method() == method && message.status() >= Some(200);
+        self.either(leg, &format!("a final response to {method}"), is_it)
+    }
+
     /// A ringing that may be lost on its way.
     pub(crate) fn ringing(&mut self, leg: Leg, status: u16) -> Option<Message> {
         if !self.loses() {
@@ -459,8 +492,12 @@ impl Play {
 
     /// A request of the leg from the daemon.
     pub(crate) fn receive(&mut self, leg: Leg, method: &str) -> Message {
+        self.receive_within(leg, method, PATIENCE)
+    }
+
+    pub(crate) fn receive_within(&mut self, leg: Leg, method: &str, patience: Duration) -> Message {
         let wanted = |message: &Message| message.status().is_none() && message.method() == method;
-        self.take(leg, method, PATIENCE, wanted, |message| {
+        self.take(leg, method, patience, wanted, |message| {
             message.status().is_some_and(|status| status < 200)
         })
     }
