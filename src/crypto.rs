@@ -7,6 +7,7 @@ use ring::aead;
 use ring::digest;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature;
 
 /// SHA-256 (FIPS 180-4).
 pub fn sha256(data: &[u8]) -> [u8; 32] {
@@ -42,6 +43,11 @@ fn keyed(algorithm: hmac::Algorithm, key: &[u8], parts: &[&[u8]]) -> hmac::Tag {
 pub fn equal(one: &[u8], other: &[u8]) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, b"equal");
     hmac::verify(&key, one, hmac::sign(&key, other).as_ref()).is_ok()
+}
+
+/// Whether the message is signed with the private half of an Ed25519 key (RFC 8032).
+pub fn is_signed_ed25519(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    signature::UnparsedPublicKey::new(&signature::ED25519, public).verify(message, signature).is_ok()
 }
 
 /// Bytes that nobody can guess, from the operating system.
@@ -136,6 +142,22 @@ mod tests {
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
         assert_eq!(hex(&hmac_sha1(key, &data)), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+    }
+
+    /// RFC 8032 §7.1, test 3.
+    #[test]
+    fn an_ed25519_signature_matches_the_published_vector() {
+        let public = from_hex("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025").unwrap();
+        let public: [u8; 32] = public.try_into().unwrap();
+        let signature = from_hex(
+            "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac\
+             18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+        );
+        let signature = signature.unwrap();
+
+        assert!(is_signed_ed25519(&public, &[0xaf, 0x82], &signature));
+        assert!(!is_signed_ed25519(&public, &[0xaf, 0x83], &signature));
+        assert!(!is_signed_ed25519(&public, &[0xaf, 0x82], &signature[1..]));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::api::{self, Api, Commands, Credentials, Order, Phase, ProviderHealth, Serving};
+use crate::api::{self, Api, Commands, Credentials, Gates, Intake, Order, Phase, ProviderHealth, Serving};
 use crate::bridge::{Dialler, EngineSocket, SocketLimits};
 use crate::call::{
     Answer, CallId, CallTable, EngineFailure, Exchange, Health, Output, ProviderKey, RecordNumber, RequestId,
@@ -80,6 +80,7 @@ pub struct Daemon {
     webhooks: watch::Sender<WebhookSettings>,
     credentials: watch::Sender<Arc<Credentials>>,
     brought: watch::Receiver<u64>,
+    intakes: watch::Sender<Arc<BTreeMap<String, Intake>>>,
     desk: JoinHandle<()>,
     sender: JoinHandle<()>,
     stop_sender: oneshot::Sender<()>,
@@ -167,6 +168,7 @@ impl Daemon {
 
         let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
         let (brought, brought_seen) = watch::channel(0);
+        let (intakes, intakes_seen) = watch::channel(config.intakes.clone());
         let (credentials, credentials_seen) = watch::channel(config.credentials.clone());
         let (stop_sender, stop) = oneshot::channel::<()>();
         let stopped = async {
@@ -184,6 +186,8 @@ impl Daemon {
             metrics_access: config.http.metrics,
             credentials: credentials_seen,
             brought,
+            intakes: intakes_seen,
+            gates: Gates::default(),
             streams: Arc::new(Semaphore::new(config.http.max_event_streams)),
         }
         .into_router();
@@ -201,6 +205,7 @@ impl Daemon {
             webhooks,
             credentials,
             brought: brought_seen,
+            intakes,
             desk,
             sender,
             stop_sender,
@@ -214,6 +219,7 @@ impl Daemon {
     pub async fn reload(&self, config: Config) {
         self.webhooks.send_replace(config.webhooks.clone());
         self.credentials.send_replace(config.credentials.clone());
+        self.intakes.send_replace(config.intakes.clone());
         let _the_directory_has_ended = self.reloads.send(config).await;
     }
 

@@ -10,6 +10,7 @@ pub mod directory;
 pub mod held;
 pub mod lab;
 pub mod net;
+pub mod provider;
 pub mod spelling;
 pub mod store;
 pub mod webhook;

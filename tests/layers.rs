@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("spelling", &[]),
     ("crypto", &[]),
     // Decide; pure.
-    ("provider", &["spelling"]),
+    ("provider", &["crypto", "spelling"]),
     ("call", &["provider", "spelling"]),
     // Shells. They meet in `call`; the API and the sender of webhooks read what the store keeps, and a worker speaks the
     // dialects of `bridge`, which are pure.
@@ -21,11 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("worker", &["bridge", "call"]),
     ("store", &["call", "crypto"]),
     ("webhook", &["call", "crypto", "spelling", "store"]),
-    ("api", &["call", "crypto", "spelling", "store"]),
+    ("api", &["call", "crypto", "provider", "spelling", "store"]),
     // Instruments of the demo and the bench.
     ("lab", &["bridge", "call", "crypto"]),
     // What the operator writes becomes the settings of all of them.
-    ("config", &["api", "call", "crypto", "net", "spelling", "webhook"]),
+    ("config", &["api", "call", "crypto", "net", "provider", "spelling", "webhook"]),
 ];
 
 /// Wiring: may name everyone, and nobody below names it.
@@ -63,6 +63,7 @@ const PURE: &[&str] = &[
     "src/commands/doctor/facts.rs",
     "src/commands/doctor/finding.rs",
     "src/commands/doctor/judge.rs",
+    "src/provider/mod.rs",
     "src/spelling.rs",
     "src/webhook/guard.rs",
     "src/webhook/outbox.rs",

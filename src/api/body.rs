@@ -30,19 +30,31 @@ pub(crate) struct Json<T> {
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(
                 Problem::new(Code::BodyNotJson, "Send `Content-Type: application/json`.").at("Content-Type")
             );
         }
+        let Raw(bytes) = Raw::from_request(request, state).await?;
+        let value = read(&bytes)?;
+        Ok(Self { value, bytes })
+    }
+}
+
+/// A body as it came, whatever it is.
+#[derive(Debug)]
+pub(crate) struct Raw(pub(crate) Bytes);
+
+impl<S: Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let body = Limited::new(request.into_body(), LARGEST).collect();
         let collected = tokio::time::timeout(PATIENCE, body)
             .await
             .map_err(|_| Problem::new(Code::RequestTimeout, "The body did not come within 10 seconds."))?;
-        let bytes = collected.map_err(|error| cut_off(&*error))?.to_bytes();
-        let value = read(&bytes)?;
-        Ok(Self { value, bytes })
+        Ok(Self(collected.map_err(|error| cut_off(&*error))?.to_bytes()))
     }
 }
 

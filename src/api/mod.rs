@@ -18,6 +18,7 @@ mod credentials;
 mod deliveries;
 mod events;
 mod finish;
+mod intake;
 mod openapi;
 mod operations;
 mod orders;
@@ -37,6 +38,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use commands::{Commands, Order, Unanswered};
 pub use credentials::{CredentialKind, Credentials, ReferencedSecret};
+pub use intake::{Gates, Intake};
 pub use openapi::document;
 pub use operations::MetricsAccess;
 pub use problem::{Code, Problem};
@@ -84,6 +86,10 @@ pub struct Api {
     pub credentials: watch::Receiver<Arc<Credentials>>,
     /// Counts values that were brought and that the configuration refers to.
     pub brought: watch::Sender<u64>,
+    /// Where events of platforms come in, as of the last reload.
+    pub intakes: watch::Receiver<Arc<BTreeMap<String, Intake>>>,
+    /// What came in there of late.
+    pub gates: Gates,
     /// Places for readers of events; one more gets 429.
     pub streams: Arc<Semaphore>,
 }
@@ -138,6 +144,7 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/credentials/intake", get(credentials::links).post(credentials::link)),
         ("/api/credentials/intake/{link}", post(credentials::bring)),
         ("/api/audit", get(credentials::audit)),
+        ("/api/intake/{key}/events", post(intake::take)),
         ("/api/openapi.json", get(openapi::show)),
         ("/healthz", get(operations::healthz)),
         ("/readyz", get(operations::readyz)),

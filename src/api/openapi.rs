@@ -11,7 +11,7 @@ use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi, ToResponse};
 
 use super::problem::{Code, ProblemBody};
-use super::{calls, credentials, deliveries, events, operations, orders, providers};
+use super::{calls, credentials, deliveries, events, intake, operations, orders, providers};
 use crate::call::EventBody;
 
 /// 400.
@@ -30,6 +30,14 @@ pub(crate) struct BadRequest(#[expect(dead_code, reason = "named for the documen
         "detail": "Send `Authorization: Bearer <token>`.", "code": "auth.missing", "field": "Authorization",
         "instance": "urn:callingedge:request:5b1e6a0c9d2f4471"}))]
 pub(crate) struct Unauthorized(#[expect(dead_code, reason = "named for the document")] ProblemBody);
+
+/// 401 of an intake.
+#[derive(ToResponse)]
+#[response(description = "Not known to be the platform's.", content_type = "application/problem+json",
+    example = json!({"type": "/api/docs#platform.unproven", "title": "Not known to be the platform's", "status": 401,
+        "detail": "This is not known to be from telnyx: its signature is not by the configured key.",
+        "code": "platform.unproven", "instance": "urn:callingedge:request:5b1e6a0c9d2f4471"}))]
+pub(crate) struct Unproven(#[expect(dead_code, reason = "named for the document")] ProblemBody);
 
 /// 403.
 #[derive(ToResponse)]
@@ -132,12 +140,12 @@ pub(crate) struct Undecided(#[expect(dead_code, reason = "named for the document
         calls::list, calls::timeline, calls::recording, orders::pause_recording, orders::switch_mode, orders::send_digits, orders::take_context, orders::hold,
         orders::resume, orders::play, orders::mute, events::follow, deliveries::list, deliveries::replay,
         credentials::list, credentials::create, credentials::delete, credentials::links, credentials::link,
-        credentials::bring, credentials::audit,
+        credentials::bring, credentials::audit, intake::take,
         show, operations::healthz, operations::readyz, operations::metrics,
     ),
     components(
         schemas(ProblemBody, EventBody),
-        responses(BadRequest, Unauthorized, Forbidden, NotFound, RequestTimeout, Conflict, Gone, TooLarge, NotJson, BadBody,
+        responses(BadRequest, Unauthorized, Unproven, Forbidden, NotFound, RequestTimeout, Conflict, Gone, TooLarge, NotJson, BadBody,
             BadQuery, TooMany, Unavailable, Undecided),
     ),
     modifiers(&ForAll),

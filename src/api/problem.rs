@@ -142,6 +142,10 @@ codes! {
         "Delete those that nothing uses.";
     CredentialNoKey, "credential.no_key", UNPROCESSABLE_ENTITY, "This edge holds no credentials",
         "Write [credentials] with a `key` in the configuration, or refer to a secret there.";
+    PlatformNotFound, "platform.not_found", NOT_FOUND, "No such intake",
+        "Name one of [intakes] in the configuration.";
+    PlatformUnproven, "platform.unproven", UNAUTHORIZED, "Not known to be the platform's",
+        "`detail` says what does not hold; look at the key in the configuration and at both clocks.";
     IntakeNotFound, "intake.not_found", NOT_FOUND, "No such link",
         "Ask for a new one; POST /api/credentials/intake makes it.";
     IntakeUsed, "intake.used", GONE, "The link was used before",
@@ -237,6 +241,9 @@ impl IntoResponse for Problem {
             // RFC 6750 §3.1: whoever sent no token is told no error.
             let challenge = if self.code == Code::AuthInvalid {
                 "Bearer realm=\"callingedge\", error=\"invalid_token\""
+            } else if self.code == Code::PlatformUnproven {
+                // No token helps there, but a challenge there must be (RFC 9110 §15.5.2).
+                "Signature realm=\"callingedge\""
             } else {
                 "Bearer realm=\"callingedge\""
             };

@@ -13,6 +13,7 @@ mod credentials;
 mod daemon;
 mod engines;
 mod example;
+mod intakes;
 mod mistake;
 mod names;
 mod overlap;
@@ -38,7 +39,7 @@ pub use example::{EXAMPLE, EXAMPLE_FILE};
 pub use mistake::{Mistake, Problem};
 pub use surroundings::{Held, Secret, SecretsAre, Surroundings};
 
-use crate::api::{Credentials, MetricsAccess};
+use crate::api::{Credentials, Intake, MetricsAccess};
 use crate::call::{Located, Provider, ProviderKey, Settings};
 use crate::net::Tls;
 use crate::webhook::WebhookSettings;
@@ -67,6 +68,8 @@ pub struct Config {
     pub settings: Arc<Settings>,
     /// How credentials are held, and which secrets the file refers to.
     pub credentials: Arc<Credentials>,
+    /// Where events of platforms come in.
+    pub intakes: Arc<BTreeMap<String, Intake>>,
     /// The text that all this was read from.
     pub source: Arc<str>,
     references: Vec<SecretReference>,
@@ -291,6 +294,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
 
     let sealing_key = credentials::key(top.section("credentials"), surroundings);
     let tenants = engines::tenants(top.named_sections("tenants"), surroundings, &mut webhooks.secrets);
+    let intakes = intakes::intakes(top.named_sections("intakes"), &tenants);
     let recording = daemon::recording(&mut top, surroundings);
     let announcements = announcement::all(&mut top, surroundings);
     let engines = engines::engines(top.named_sections("engines"), surroundings);
@@ -352,6 +356,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         webhooks,
         settings: Arc::new(settings),
         credentials: Arc::new(credentials),
+        intakes,
         source: Arc::from(""),
         references,
         shown,

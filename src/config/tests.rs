@@ -609,6 +609,24 @@ fn the_key_of_credentials_is_a_secret_of_64_hexadecimal_digits() {
 }
 
 #[test]
+fn an_intake_has_a_tenant_a_platform_and_a_key_of_32_bytes() {
+    let intake = |keys: &str| format!("{LEAST}[intakes.telnyx-main]\n{keys}\n");
+    let key = "6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=";
+    let whole = format!("tenant = \"acme\"\nplatform = \"telnyx\"\npublic_key = \"{key}\"");
+
+    let config = parse(&intake(&whole)).unwrap();
+
+    assert_eq!(config.intakes["telnyx-main"].tenant.as_str(), "acme");
+    assert_eq!(config.intakes["telnyx-main"].platform.as_str(), "telnyx");
+    let missing = mistakes(&intake(""));
+    assert_eq!(missing.len(), 3, "{missing:?}");
+    let short = mistakes(&intake(&whole.replace(key, "AAAA")));
+    assert!(short[0].contains("44 characters of base64"), "{short:?}");
+    let other = mistakes(&intake(&whole.replace("\"telnyx\"", "\"telnix\"")));
+    assert!(other[0].contains("telnyx"), "{other:?}");
+}
+
+#[test]
 fn a_held_secret_is_named_by_tenant_and_name_and_one_that_cannot_be_had_says_why() {
     let text = format!("{LEAST}username = \"u\"\npassword = {{ held = \"acme/sip\" }}\n");
     let with = |held: Held| Config::parse(&text, &Surroundings { held, ..surroundings() });
@@ -697,6 +715,7 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         ("## `[webhooks]`", "webhooks"),
         ("## `[tenants.NAME]`", "tenants.x"),
         ("## `[engines.NAME]`", "engines.x"),
+        ("## `[intakes.NAME]`", "intakes.x"),
         ("## `[recording]`", "recording"),
         ("## `[workflows.NAME]`", "workflows.x"),
         ("## `[providers.NAME]`", "providers.x"),

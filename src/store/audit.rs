@@ -31,6 +31,12 @@ pub enum AuditAction {
     /// A value came by a link and was not taken.
     #[serde(rename = "intake.refused")]
     IntakeRefused,
+    /// A platform's events are taken: the first since the start, or since one was refused.
+    #[serde(rename = "platform.accepted")]
+    PlatformAccepted,
+    /// What came for a platform's intake was not known to be its own.
+    #[serde(rename = "platform.refused")]
+    PlatformRefused,
 }
 
 impl AuditAction {
@@ -43,6 +49,8 @@ impl AuditAction {
             Self::IntakeLinked => "intake.linked",
             Self::IntakeTaken => "intake.taken",
             Self::IntakeRefused => "intake.refused",
+            Self::PlatformAccepted => "platform.accepted",
+            Self::PlatformRefused => "platform.refused",
         }
     }
 }
@@ -65,12 +73,12 @@ pub struct AuditRecord {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Who: a token or a link by its public half, or the configuration.
+    /// Who: a token or a link by its public half, the configuration, or a platform.
     #[schema(example = "token 0011223344556677")]
     pub actor: String,
     /// What.
     pub action: AuditAction,
-    /// Which credential.
+    /// Which credential, or which intake.
     #[schema(example = "sip-password")]
     pub subject: String,
     /// Where the connection came from; null for what happened on the machine itself.

@@ -287,6 +287,23 @@ impl Vault {
         Ok(opened)
     }
 
+    /// Writes a record of something else that was let in, or was not.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn note(
+        &mut self,
+        tenant: &TenantId,
+        actor: &Actor,
+        action: AuditAction,
+        subject: &str,
+        detail: &str,
+    ) -> Result<(), StoreError> {
+        let (now, transaction) = self.begin()?;
+        audit::add(&transaction, now, tenant, actor, action, subject, Some(detail))?;
+        Ok(transaction.commit()?)
+    }
+
     fn begin(&mut self) -> Result<(Timestamp, Transaction<'_>), StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
         Ok((SystemTime::now().into(), transaction))

@@ -38,6 +38,10 @@ target = "sip:203.0.113.10"
 engine = "receptionist"
 username = "edge"
 password = { env = "SIP_PASSWORD" }
+[intakes.telnyx-main]
+tenant = "acme"
+platform = "telnyx"
+public_key = "6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw="
 [providers.theirs]
 kind = "sip-trunk"
 tenant = "other"
@@ -114,6 +118,7 @@ impl Edge {
         let (health, health_seen) = watch::channel(ProviderHealth::default());
         let (_, settings) = watch::channel(config.settings);
         let (_, credentials) = watch::channel(config.credentials);
+        let (_, intakes) = watch::channel(config.intakes);
         let calls = Arc::new(CallTable::with_capacity(16));
         let api = Api {
             commands,
@@ -126,6 +131,8 @@ impl Edge {
             metrics_access: MetricsAccess::Loopback,
             credentials,
             brought: watch::Sender::new(0),
+            intakes,
+            gates: Default::default(),
             streams: Arc::new(Semaphore::new(2)),
         };
         let keeper = Keeper { calls, store: store.clone(), numbers: Arc::default() };

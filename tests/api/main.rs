@@ -6,5 +6,6 @@ mod answers;
 mod connections;
 mod credentials;
 mod edge;
+mod intake;
 mod refusals;
 mod streams;

@@ -300,7 +300,8 @@ async fn a_store_that_cannot_be_read_is_no_wrong_token() {
 /// A code that nobody can provoke is a promise that nobody keeps.
 #[test]
 fn every_code_is_met_by_a_test_of_the_api() {
-    let sources = ["refusals.rs", "answers.rs", "streams.rs", "credentials.rs"].map(source).concat();
+    let sources =
+        ["refusals.rs", "answers.rs", "streams.rs", "credentials.rs", "intake.rs"].map(source).concat();
     for code in Code::ALL {
         // A panic cannot be ordered from outside; a full queue is met above by its status.
         let elsewhere = matches!(code.as_str(), "edge.failed" | "edge.busy");
