@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use callingedge::bridge::{Form, FrameCodec, FrameFlags, FrameHeader, FrameKind, Track};
-use callingedge::call::{Dialect, EngineCommand, EngineEvent, EngineStart, ResumeOffer, VoiceFact};
-use engine_call::{Message, Run, speech, start};
-use media::BEAT;
+use callingedge::call::{
+    Dialect, EngineCommand, EngineEvent, EngineStart, FIRST_LEG, ResumeOffer, VoiceFact,
+};
+use engine_call::{Message, Run, far_end, speech, start};
+use media::{BEAT, PACKET_MAX};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -168,7 +170,8 @@ fn nothing_counts_that_the_engine_says_before_it_agrees() {
 
 #[test]
 fn an_engine_that_does_not_ask_for_it_cannot_resume() {
-    let mut call = Call { run: Run::ringing(Dialect::EdgeV1), engine: Engine::default(), packet: 0 };
+    let mut call =
+        Call { run: Run::ringing(Dialect::EdgeV1), engine: Engine::default(), packet: 0, congested: false };
     call.run.answer();
     call.run.tell(&EngineEvent::Start(Box::new(offered())));
     call.run.handle(&Message::json(&json!({ "type": "accept" })));
@@ -191,6 +194,41 @@ fn what_is_acknowledged_needs_no_room_and_what_was_never_said_cannot_be() {
 
     call.run.voice.lose();
     assert_eq!(call.ask()["kept"], json!([{ "track": 0, "from_seq": 90, "to_seq": 99 }]));
+}
+
+#[test]
+fn an_engine_that_does_not_read_for_a_while_hears_everything_late() {
+    let mut call = Call::talking();
+    let said = speech(160 * 60);
+    call.says(&said[..160 * 10]);
+    call.congested = true;
+    call.says(&said[160 * 10..160 * 40]);
+    call.key(0);
+    assert_eq!(call.engine.frames.len(), 10);
+    call.congested = false;
+    call.says(&said[160 * 40..]);
+
+    assert_eq!(call.engine.heard(), said);
+    assert!(call.engine.flags[10].contains(FrameFlags::REPLAY));
+    assert!(!call.engine.flags.iter().any(|flags| flags.contains(FrameFlags::DISCONTINUITY)));
+    assert_eq!(call.run.tally.frames_to_engine_dropped, 0);
+    assert_eq!(call.engine.order.iter().rposition(Option::is_none), Some(42), "behind all before it");
+}
+
+#[test]
+fn what_came_before_something_that_was_heard_was_heard_as_well() {
+    let mut call = Call::talking();
+    call.says(&speech(160 * 10));
+    call.key(0);
+    call.says(&speech(160 * 10));
+    call.run.voice.lose();
+    call.ask();
+    call.accept(json!({ "audio": [{ "track": 0, "seq": 15 }] }));
+    let before = call.engine.words.len();
+    call.beats(5);
+
+    assert_eq!(call.engine.words.len(), before, "the key was told before that frame");
+    assert_eq!(call.engine.twice, 4);
 }
 
 /// Sockets that break at any moment, also while the engine catches up, with whatever was on its way lost in both directions.
@@ -242,6 +280,7 @@ struct Call {
     run: Run,
     engine: Engine,
     packet: u16,
+    congested: bool,
 }
 
 /// What an engine has heard, over all its sockets.
@@ -308,7 +347,7 @@ impl Call {
         run.tell(&EngineEvent::Start(Box::new(offered())));
         run.handle(&Message::json(&json!({ "type": "accept", "resume": true, "seq": 1 })));
         run.tell(&EngineEvent::Answered);
-        let mut call = Self { run, engine: Engine::default(), packet: 0 };
+        let mut call = Self { run, engine: Engine::default(), packet: 0, congested: false };
         call.read();
         call.run.facts.clear();
         call
@@ -317,7 +356,15 @@ impl Call {
     /// The caller speaks, a packet a beat.
     fn says(&mut self, codes: &[u8]) {
         for packet in codes.chunks(160) {
-            self.run.receive(0, self.packet, u32::from(self.packet) * 160, packet);
+            let mut datagram = vec![0x80, 0];
+            datagram.extend_from_slice(&self.packet.to_be_bytes());
+            datagram.extend_from_slice(&(u32::from(self.packet) * 160).to_be_bytes());
+            datagram.extend_from_slice(&[0xCA, 0xFE, 0xBA, 0xBE]);
+            datagram.extend_from_slice(packet);
+            let congested = self.congested;
+            self.run.turn(|voice, now, turn| {
+                voice.handle_rtp(now, FIRST_LEG, far_end(), &datagram, congested, turn);
+            });
             self.packet = self.packet.wrapping_add(1);
             self.beat();
         }
@@ -327,16 +374,19 @@ impl Call {
         let digit = media::Digit::try_from(['1', '2', '3'][number % 3]).unwrap();
         self.run.turn(|voice, now, turn| {
             let method = callingedge::call::DtmfMethod::Rfc4733;
-            voice.pressed(now, callingedge::call::FIRST_LEG, digit, BEAT, method, turn);
+            voice.pressed(now, FIRST_LEG, digit, BEAT, method, turn);
         });
         self.run.facts.clear();
         self.read();
     }
 
     fn beat(&mut self) -> Vec<u8> {
-        let played = self.run.beat();
+        let mut packet = [0; PACKET_MAX];
+        let congested = self.congested;
+        let sent = self.run.turn(|voice, now, turn| voice.beat(now, FIRST_LEG, congested, &mut packet, turn));
+        self.run.now += BEAT;
         self.read();
-        played
+        packet[12..sent.unwrap().0].to_vec()
     }
 
     fn beats(&mut self, count: usize) -> Vec<u8> {

@@ -1,5 +1,5 @@
 //! What an `edge.v1` engine may send, a message a line and each as text and as a frame, to a call that is answered
-//! after the third.
+//! after the third. At an empty line its socket is lost, and there is another one.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use callingedge::bridge::{Credit, Form, Incoming, Interpreter, Outgoing};
-use callingedge::call::{Dialect, FIRST_LEG};
+use callingedge::call::{
+    CallId, Context, Dialect, Direction, EngineEvent, EngineStart, FIRST_LEG, Mode, ResumeOffer, Timestamp,
+};
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use libfuzzer_sys::fuzz_target;
 use media::{Codec, Negotiated, PACKET_MAX};
@@ -15,7 +17,8 @@ use media::{Codec, Negotiated, PACKET_MAX};
 fuzz_target!(|data: &[u8]| {
     let now = Instant::now();
     let second = Duration::from_secs(1);
-    let call = "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("a call id");
+    let call: CallId = "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("a call id");
+    let start = start(call);
     let mut voice = Voice::new(VoiceConfig::default());
     let credit = Credit { window: second, limit: second };
     voice.attach(Interpreter::new(Dialect::EdgeV1, call, credit));
@@ -24,6 +27,13 @@ fuzz_target!(|data: &[u8]| {
     for (number, message) in data.split(|byte| *byte == b'\n').enumerate() {
         let mut turn =
             Turn { out: &mut out, facts: &mut facts, tally: &mut tally, scratch: &mut scratch };
+        if number == 0 {
+            voice.tell(now, &EngineEvent::Start(Box::new(start.clone())), &mut turn);
+        }
+        if message.is_empty() && voice.lose() {
+            voice.tell(now, &EngineEvent::Held, &mut turn);
+            voice.resume_engine(&start, second, &mut turn);
+        }
         if number == 3 {
             let agreed = Negotiated::plain(SocketAddr::from(([192, 0, 2, 1], 4_000)), Codec::Pcmu);
             voice.negotiated(now, SystemTime::UNIX_EPOCH, 1, FIRST_LEG, &agreed, &mut turn);
@@ -42,3 +52,20 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+fn start(call: CallId) -> EngineStart {
+    EngineStart {
+        call,
+        provider: "sip-main".into(),
+        direction: Direction::Inbound,
+        from: String::new(),
+        to: String::new(),
+        mode: Mode::AiFirst,
+        context: Context::default(),
+        sip_call_id: String::new(),
+        sip_headers: Vec::new(),
+        started_at: Timestamp::from_unix_ms(0),
+        parameters: Vec::new(),
+        resume: Some(ResumeOffer { token: String::from("secret").into(), within: Duration::from_secs(10) }),
+    }
+}

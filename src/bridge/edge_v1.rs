@@ -111,6 +111,10 @@ impl Language for EdgeV1 {
         Self::hear(self, heard, out)
     }
 
+    fn hold(&mut self, heard: &Heard<'_>) -> bool {
+        self.memory.is_some() && self.take(heard, None)
+    }
+
     fn digit(
         &mut self,
         leg: LegId,
@@ -199,6 +203,11 @@ impl EdgeV1 {
     /// Writes audio in the codec that the engine chose, or keeps it while there is no socket. Whether it did: not before
     /// `start`, not after `stop`.
     pub fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool {
+        self.take(heard, Some(out))
+    }
+
+    /// Audio goes `out`, or is kept.
+    fn take(&mut self, heard: &Heard<'_>, out: Option<&mut Outgoing>) -> bool {
         let began = match self.state {
             State::Speaking { began } | State::Away { began } | State::Asking { began } => began,
             State::Silent | State::Stopped => return false,
@@ -224,7 +233,9 @@ impl EdgeV1 {
             border.outward(heard, message);
         };
         let Some(memory) = memory else {
-            out.write(Form::Binary, frame);
+            if let Some(out) = out {
+                out.write(Form::Binary, frame);
+            }
             return true;
         };
         memory.room.clear();
@@ -233,7 +244,7 @@ impl EdgeV1 {
         let ms = samples as u64 * 1_000 / u64::from(heard.format.rate().hertz());
         let ms = u16::try_from(ms).unwrap_or(u16::MAX);
         memory.replay.keep_frame(track.to_byte(), header.sequence, ms, &memory.room);
-        if live {
+        if let Some(out) = out.filter(|_| live) {
             memory.replay.told_live();
             out.write(Form::Binary, |message| message.put_slice(&memory.room));
         }

@@ -85,6 +85,12 @@ impl Interpreter {
         self.language.hear(heard, out)
     }
 
+    /// The engine does not read for now: keeps one packet's audio for [`Self::catch_up`], where the dialect can say that it comes
+    /// late. Whether it did.
+    pub fn hold(&mut self, heard: &Heard<'_>) -> bool {
+        self.language.hold(heard)
+    }
+
     /// Writes a key that the far end of `leg` pressed.
     pub fn digit(
         &mut self,

@@ -18,6 +18,11 @@ pub(super) trait Language: Debug + Send {
     /// Writes one packet's audio. Whether it did: nothing before the beginning, nothing after the end.
     fn hear(&mut self, heard: &Heard<'_>, out: &mut Outgoing) -> bool;
 
+    /// The engine does not read for now: keeps one packet's audio for later. Whether it did.
+    fn hold(&mut self, _heard: &Heard<'_>) -> bool {
+        false
+    }
+
     /// Writes a key that the far end of `leg` pressed.
     fn digit(&mut self, leg: LegId, digit: Digit, duration: Duration, method: DtmfMethod, out: &mut Outgoing);
 

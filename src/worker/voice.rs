@@ -335,7 +335,7 @@ impl Voice {
         }
     }
 
-    /// A datagram from a leg's RTP socket. `congested`: the engine does not read, its frames are left out.
+    /// A datagram from a leg's RTP socket. `congested`: the engine does not read, its frames are left out, or come later.
     pub fn handle_rtp(
         &mut self,
         now: Instant,
@@ -652,13 +652,14 @@ impl Voice {
                 answerer.listen(format, frame.payload);
             }
             if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
+                let heard = heard(track, format, media.began, media.gap, &frame);
                 if muted {
                     media.gap = true;
-                } else if congested {
+                } else if congested && !engine.hold(&heard) {
                     media.gap = true;
                     self.frames_to_engine_dropped += 1;
                     turn.tally.frames_to_engine_dropped += 1;
-                } else if engine.hear(&heard(track, format, media.began, media.gap, &frame), turn.out) {
+                } else if congested || engine.hear(&heard, turn.out) {
                     media.gap = false;
                     self.frames_to_engine += 1;
                     turn.tally.frames_to_engine += 1;

@@ -20,8 +20,8 @@ pub(super) const KEPT_MS: u32 = 30_000;
 /// The most messages that are kept.
 const KEPT_MESSAGES: usize = 1_024;
 
-/// The most bytes that are kept, of everything: 30 seconds of the widest audio.
-const KEPT_BYTES: usize = 1 << 20;
+/// The most bytes that are kept, of everything: 30 seconds of both tracks in the widest codec.
+const KEPT_BYTES: usize = 3 << 20;
 
 /// Tracks that an engine hears.
 pub(super) const TRACKS: usize = 2;
@@ -107,8 +107,10 @@ impl Replay {
         }
         let messages = not_after(self.newest.messages, heard.messages);
         self.heard.messages = newer(self.heard.messages, messages);
-        while let Some(entry) = self.entries.front().filter(|entry| self.is_heard(entry)) {
-            self.let_go(*entry);
+        // All came in this order, so what was told before something that is heard is heard as well.
+        let heard = self.entries.iter().rposition(|entry| self.is_heard(entry));
+        for _ in 0..heard.map_or(0, |last| last + 1) {
+            self.let_go();
         }
     }
 
@@ -151,33 +153,27 @@ impl Replay {
     /// Tells up to `most` of what is not told yet. How many frames those were.
     pub(super) fn tell(&mut self, most: usize, out: &mut Outgoing) -> u64 {
         let mut at: usize = self.entries.iter().take(self.told).map(|entry| entry.length as usize).sum();
-        let (mut written, mut frames) = (0, 0);
-        while written < most
-            && let Some(entry) = self.entries.get(self.told).copied()
-        {
-            let length = entry.length as usize;
-            if !self.is_heard(&entry) {
-                let form = match entry.what {
-                    What::Frame { .. } => Form::Binary,
-                    What::Message { .. } => Form::Text,
-                };
-                let bytes = self.bytes.range(at..at + length).copied();
-                out.write(form, |message| {
-                    let begin = message.len();
-                    message.extend(bytes);
-                    if let What::Frame { track, .. } = entry.what {
-                        let gap = std::mem::take(&mut self.gaps[usize::from(track)]);
-                        let flags = FrameFlags::from_byte(message[begin + FLAGS_AT]) | FrameFlags::REPLAY;
-                        let flags = if gap { flags | FrameFlags::DISCONTINUITY } else { flags };
-                        message[begin + FLAGS_AT] = flags.to_byte();
-                        frames += 1;
-                    }
-                });
-                written += 1;
-            }
-            at += length;
-            self.told += 1;
+        let mut frames = 0;
+        for Entry { what, length } in self.entries.iter().skip(self.told).take(most) {
+            let form = match what {
+                What::Frame { .. } => Form::Binary,
+                What::Message { .. } => Form::Text,
+            };
+            let bytes = self.bytes.range(at..at + *length as usize);
+            out.write(form, |message| {
+                let begin = message.len();
+                message.extend(bytes);
+                if let What::Frame { track, .. } = what {
+                    let gap = std::mem::take(&mut self.gaps[usize::from(*track)]);
+                    let flags = FrameFlags::from_byte(message[begin + FLAGS_AT]) | FrameFlags::REPLAY;
+                    let flags = if gap { flags | FrameFlags::DISCONTINUITY } else { flags };
+                    message[begin + FLAGS_AT] = flags.to_byte();
+                    frames += 1;
+                }
+            });
+            at += *length as usize;
         }
+        self.told = self.entries.len().min(self.told + most);
         frames
     }
 
@@ -185,13 +181,11 @@ impl Replay {
         self.bytes.extend(bytes);
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.entries.push_back(Entry { what, length });
-        while self.is_too_much()
-            && let Some(oldest) = self.entries.front().copied()
-        {
+        while self.is_too_much() {
             let untold = self.told == 0;
-            self.let_go(oldest);
+            let Some(oldest) = self.let_go() else { return };
             self.untold += u32::from(untold);
-            match oldest.what {
+            match oldest {
                 What::Frame { track, sequence, .. } => {
                     self.forgotten.tracks[usize::from(track)] = Some(sequence);
                     self.gaps[usize::from(track)] |= untold;
@@ -207,15 +201,16 @@ impl Replay {
             || self.bytes.len() > KEPT_BYTES
     }
 
-    /// Removes the oldest entry, which is `entry`.
-    fn let_go(&mut self, entry: Entry) {
-        self.entries.pop_front();
+    /// Removes the oldest entry.
+    fn let_go(&mut self) -> Option<What> {
+        let entry = self.entries.pop_front()?;
         self.bytes.drain(..entry.length as usize);
         self.told = self.told.saturating_sub(1);
         match entry.what {
             What::Frame { track, ms, .. } => self.kept_ms[usize::from(track)] -= u32::from(ms),
             What::Message { .. } => self.kept_messages -= 1,
         }
+        Some(entry.what)
     }
 
     fn is_heard(&self, entry: &Entry) -> bool {
