@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use callingedge::bridge::{Dialler, EngineSocket, SocketLimits};
-use callingedge::call::{Dialect, Engine, EngineFailure, EngineName, Fallback};
+use callingedge::call::{BargeInPolicy, Dialect, Engine, EngineFailure, EngineName, Fallback};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::handshake::derive_accept_key;
@@ -197,6 +197,7 @@ fn engine(address: SocketAddr, dialect: Dialect) -> Engine {
         accept_timeout: Duration::from_secs(10),
         fallback: None,
         resume_timeout: Duration::from_secs(10),
+        barge_in: BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,
     }
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use callingedge::bridge::{
     Answer, Complaint, Credit, EdgeV1, Form, FrameCodec, FrameFlags, FrameHeader, FrameKind, Heard, Incoming,
-    Outgoing, Resumption, Said, Standing, Track,
+    Outgoing, Resumption, Said, Speech, Standing, Track,
 };
 use callingedge::call::{
-    Context, Direction, DtmfMethod, EndReason, EngineEvent, EngineStart, FIRST_LEG, Mode, ProviderKey,
+    Context, Direction, DtmfMethod, EndReason, EngineEvent, EngineStart, FIRST_LEG, LegId, Mode, ProviderKey,
     ResumeOffer, Timestamp, TransferState, TransferStep,
 };
 use media::{AudioFormat, Digit, MarkResult, SegmentId};
@@ -256,6 +256,10 @@ fn everything() -> Vec<Value> {
     for method in [DtmfMethod::Info, DtmfMethod::Inband] {
         edge.digit(FIRST_LEG, Digit::try_from('D').unwrap(), Duration::from_millis(80), method, &mut out);
     }
+    for interrupts in [false, true] {
+        edge.speech(FIRST_LEG, &Speech::Started { at: now, interrupts }, &mut out);
+    }
+    edge.speech(LegId(1), &Speech::Stopped { at: now + Duration::from_secs(1) }, &mut out);
     for result in [MarkResult::Played, MarkResult::Cleared] {
         edge.answer(&Answer::Marked { name: "a \"mark\"", result, played_ms: 20 }, &mut out);
     }

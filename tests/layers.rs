@@ -71,11 +71,15 @@ const PURE: &[&str] = &[
     "src/webhook/receiver.rs",
     "src/webhook/signature.rs",
     "src/webhook/verdict.rs",
+    "src/worker/attention.rs",
     "src/worker/beats.rs",
+    "src/worker/ear.rs",
     "src/worker/ports.rs",
     "src/worker/relay.rs",
     "src/worker/tape.rs",
     "src/worker/voice.rs",
+    "src/worker/voice/attending.rs",
+    "src/worker/voice/obeying.rs",
 ];
 
 /// What keeps pure code pure.

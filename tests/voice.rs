@@ -9,8 +9,8 @@ use callingedge::bridge::{
     Credit, Form, FrameFlags, FrameHeader, Incoming, Interpreter, MISTAKES_IN_A_ROW, Outgoing,
 };
 use callingedge::call::{
-    Announcement, AnsweredBy, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent, EngineStart,
-    FIRST_LEG, LegId, Mode, ProviderKey, Timestamp, VoiceFact, VoiceRoute,
+    Announcement, AnsweredBy, BargeInPolicy, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent,
+    EngineStart, FIRST_LEG, LegId, Mode, ProviderKey, Timestamp, VoiceFact, VoiceRoute,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX};
@@ -54,6 +54,130 @@ fn the_engine_is_told_once_a_second_where_its_audio_stands() {
     let facts: Vec<_> =
         call.facts.iter().filter(|fact| matches!(fact, VoiceFact::FirstAudio { .. })).collect();
     assert_eq!(facts.len(), 1);
+}
+
+/// A caller who coughs stops the engine for a moment, and hears the rest of it.
+#[test]
+fn an_interruption_that_ends_is_a_pause_and_the_engine_goes_on_where_it_stopped() {
+    let mut call = Call::with_policy(BargeInPolicy::Pause);
+    call.say_audio(1, &[0x90; 8 * 4_000]);
+
+    let heard = call.converse(100, |beat| (20..32).contains(&beat));
+
+    let silent: Vec<usize> = (0..100).filter(|beat| heard[*beat] != 0x90).collect();
+    let (first, last) = (silent[0], silent[silent.len() - 1]);
+    assert!((24..=25).contains(&first), "100 ms after it began: {silent:?}");
+    assert!((40..=42).contains(&last), "until 200 ms after it ended: {silent:?}");
+    let told = call.speech();
+    let kinds: Vec<&Value> = told.iter().map(|message| &message["type"]).collect();
+    assert_eq!(kinds, ["speech_started", "speech_stopped"]);
+    assert_eq!(told[0]["interrupts"], true);
+    assert!((380..=420).contains(&told[0]["at_ms"].as_u64().unwrap()), "{told:?}");
+    assert!((620..=660).contains(&told[1]["at_ms"].as_u64().unwrap()), "{told:?}");
+    let rest = call.converse(250, |_| false);
+    assert_eq!(heard.iter().chain(&rest).filter(|code| **code == 0x90).count(), 200, "nothing is lost");
+    assert!(
+        matches!(call.barged_in()[..], [after] if (100..=140).contains(&after)),
+        "{:?}",
+        call.barged_in()
+    );
+}
+
+#[test]
+fn a_caller_who_goes_on_throws_away_what_is_left_where_that_is_wanted() {
+    let mut call = Call::with_policy(BargeInPolicy::Cut);
+    call.say_audio(1, &[0x90; 8 * 4_000]);
+
+    let heard = call.converse(100, |beat| beat >= 20);
+    call.say_audio(1, &[0x90; 8 * 1_000]);
+    call.say_audio(2, &[0xA0; 8 * 1_000]);
+    let after = call.converse(20, |_| false);
+
+    assert!(heard[30..].iter().all(|code| *code != 0x90));
+    let texts = call.texts();
+    let cleared: Vec<&Value> = texts.iter().filter(|message| message["type"] == "cleared").collect();
+    assert_eq!((cleared.len(), &cleared[0]["segment"], &cleared[0]["re"]), (1, &json!(1), &Value::Null));
+    let (played, dropped) = (&cleared[0]["played_ms"], &cleared[0]["dropped_ms"]);
+    assert_eq!(played.as_u64().unwrap() + dropped.as_u64().unwrap(), 4_000);
+    assert!(
+        !after.contains(&0x90) && after.contains(&0xA0),
+        "late audio of the segment is not heard: {after:?}"
+    );
+}
+
+/// The bot has understood by itself: what it says next is heard at once, however long the caller speaks.
+#[test]
+fn an_engine_that_clears_is_heard_again_at_once() {
+    let mut call = Call::with_policy(BargeInPolicy::Pause);
+    call.say_audio(1, &[0x90; 8 * 4_000]);
+    call.converse(40, |beat| beat >= 20);
+
+    call.say(&json!({ "type": "clear" }));
+    call.say_audio(2, &[0xA0; 8 * 1_000]);
+
+    assert_eq!(call.converse(1, |_| true), [0xA0]);
+}
+
+#[test]
+fn an_engine_that_does_nothing_is_heard_again_after_4_seconds() {
+    let mut call = Call::with_policy(BargeInPolicy::Pause);
+    call.say_audio(1, &[0x90; 8 * 20_000]);
+
+    let heard = call.converse(300, |beat| beat >= 20);
+
+    let silent = heard[20..].iter().filter(|code| **code != 0x90).count();
+    assert!((195..=208).contains(&silent), "{silent} beats");
+    assert_eq!((call.tally.barge_ins, call.tally.holds_expired), (1, 1));
+}
+
+#[test]
+fn without_a_policy_the_engine_is_told_and_plays_on_until_it_clears() {
+    let mut call = Call::with_policy(BargeInPolicy::Engine);
+    call.say_audio(1, &[0x90; 8 * 4_000]);
+
+    let heard = call.converse(40, |beat| beat >= 20);
+    assert!(heard.iter().all(|code| *code == 0x90));
+    assert_eq!(call.speech().len(), 1);
+    assert!(call.barged_in().is_empty());
+    call.say(&json!({ "type": "clear" }));
+    call.converse(1, |_| true);
+
+    assert!(
+        matches!(call.barged_in()[..], [after] if (380..=420).contains(&after)),
+        "{:?}",
+        call.barged_in()
+    );
+}
+
+/// Somebody who sends nothing while silent (RFC 3551 §4.1) has ended the sentence all the same.
+#[test]
+fn a_caller_whose_packets_stop_is_quiet() {
+    let mut call = Call::with_policy(BargeInPolicy::Pause);
+    call.say_audio(1, &[0x90; 8 * 4_000]);
+    call.converse(30, |beat| beat >= 20);
+
+    let heard: Vec<u8> = (0..20).map(|_| call.beat().unwrap()[12]).collect();
+
+    assert_eq!(heard[19], 0x90, "{heard:?}");
+    assert_eq!(call.speech().last().unwrap()["type"], "speech_stopped");
+}
+
+/// Whoever whispers to somebody who talks with another is not interrupted by that.
+#[test]
+fn two_people_who_talk_interrupt_nobody() {
+    let mut call = Call::with_policy(BargeInPolicy::Cut);
+    call.add_human();
+    let hears = vec![(FIRST_LEG, HUMAN), (HUMAN, FIRST_LEG)];
+    let engine_hears = vec![FIRST_LEG, HUMAN];
+    call.route(VoiceRoute { engine_to: Some(HUMAN), engine_hears, hears, ..VoiceRoute::default() });
+    call.texts();
+
+    for number in 0..50 {
+        call.hear_on(HUMAN, number, if number < 20 { 0xFF } else { 0x90 });
+        call.now += BEAT;
+    }
+
+    assert!(call.speech().is_empty());
 }
 
 #[test]
@@ -342,6 +466,8 @@ struct Call {
     facts: VecDeque<VoiceFact>,
     tally: Tally,
     scratch: Vec<u8>,
+    /// Packets of [`Self::converse`].
+    heard: u16,
 }
 
 impl Call {
@@ -351,6 +477,10 @@ impl Call {
     }
 
     fn ringing_with(config: VoiceConfig) -> Self {
+        Self::ringing_as(config, BargeInPolicy::Engine)
+    }
+
+    fn ringing_as(config: VoiceConfig, policy: BargeInPolicy) -> Self {
         let mut call = Self {
             voice: Voice::new(config),
             now: now(),
@@ -358,14 +488,50 @@ impl Call {
             facts: VecDeque::new(),
             tally: Tally::default(),
             scratch: Vec::new(),
+            heard: 0,
         };
         call.voice.open(FIRST_LEG, Duration::from_secs(30));
         let credit = Credit { window: Duration::from_secs(30), limit: config.playout_limit };
-        call.voice.attach(Interpreter::new(Dialect::EdgeV1, id(), credit));
+        call.voice.attach(Interpreter::new(Dialect::EdgeV1, id(), credit), policy);
         let start = EngineEvent::Start(Box::new(start()));
         call.turn(|voice, now, turn| voice.tell(now, &start, turn));
         call.out.clear();
         call
+    }
+
+    fn with_policy(policy: BargeInPolicy) -> Self {
+        let mut call = Self::ringing_as(VoiceConfig::default(), policy);
+        call.answer();
+        call
+    }
+
+    /// So many beats in which the far end is loud or silent; the first code of each packet that it hears.
+    fn converse(&mut self, beats: usize, is_loud: impl Fn(usize) -> bool) -> Vec<u8> {
+        let mut heard = Vec::new();
+        for beat in 0..beats {
+            let number = self.heard;
+            self.heard += 1;
+            let tone = [[0x90; 8], [0x10; 8]].concat().repeat(10);
+            let payload = if is_loud(beat) { tone } else { vec![0xFF; 160] };
+            self.receive(FIRST_LEG, 0, number, u32::from(number) * 160, &payload);
+            heard.push(self.beat().unwrap()[12]);
+        }
+        heard
+    }
+
+    fn speech(&mut self) -> Vec<Value> {
+        let mut texts = self.texts();
+        texts.retain(|message| message["type"].as_str().unwrap().starts_with("speech"));
+        texts
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
+    fn barged_in(&self) -> Vec<u128> {
+        let after = self.facts.iter().filter_map(|fact| match fact {
+            VoiceFact::BargedIn { after, .. } => Some(after.as_millis()),
+            _ => None,
+        });
+        after.collect()
     }
 
     fn answered() -> Self {

@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     let start = start(call);
     let mut voice = Voice::new(VoiceConfig::default());
     let credit = Credit { window: second, limit: second };
-    voice.attach(Interpreter::new(Dialect::EdgeV1, call, credit));
+    voice.attach(Interpreter::new(Dialect::EdgeV1, call, credit), callingedge::call::BargeInPolicy::Pause);
     let (mut out, mut facts) = (Outgoing::default(), VecDeque::new());
     let (mut tally, mut scratch) = (Tally::default(), Vec::new());
     for (number, message) in data.split(|byte| *byte == b'\n').enumerate() {

@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     let call = "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().expect("a call id");
     let mut voice = Voice::new(VoiceConfig::default());
     let credit = Credit { window: second, limit: second };
-    voice.attach(Interpreter::new(Dialect::Twilio, call, credit));
+    voice.attach(Interpreter::new(Dialect::Twilio, call, credit), callingedge::call::BargeInPolicy::Pause);
     let (mut out, mut facts) = (Outgoing::default(), VecDeque::new());
     let (mut tally, mut scratch) = (Tally::default(), Vec::new());
     for (number, message) in data.split(|byte| *byte == b'\n').enumerate() {

@@ -271,6 +271,7 @@ fn settings() -> Settings {
         parameters: Vec::new(),
         connect_timeout: Duration::from_secs(2),
         accept_timeout: Duration::from_secs(3),
+        barge_in: callingedge::call::BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,
     });
     let provider = Provider {

@@ -25,7 +25,7 @@ use tungstenite::{Error, WebSocket, client};
 use url::{Host, Url};
 
 use super::{EngineStream, Waits};
-use crate::call::{Dialect, Engine, EngineFailure};
+use crate::call::{BargeInPolicy, Dialect, Engine, EngineFailure};
 
 /// A first address that does not answer must leave time for the second.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(250);
@@ -74,6 +74,8 @@ pub struct EngineSocket {
     pub dialect: Dialect,
     /// Samples a second, where the dialect leaves them open and the configuration does not.
     pub rate: Option<media::SampleRate>,
+    /// What becomes of its audio when the caller speaks at the same time.
+    pub barge_in: BargeInPolicy,
     /// The socket.
     pub websocket: WebSocket<EngineStream>,
 }
@@ -114,7 +116,12 @@ impl Dialler {
         let (stream, twin) = detached.map_err(|error| EngineFailure::Connect(error.to_string()))?;
         let mut websocket = shake_hands(request, stream, twin, self.limits.config()).await?;
         websocket.get_mut().ration();
-        Ok(EngineSocket { dialect: engine.dialect, rate: engine.sample_rate, websocket })
+        Ok(EngineSocket {
+            dialect: engine.dialect,
+            rate: engine.sample_rate,
+            barge_in: engine.barge_in,
+            websocket,
+        })
     }
 
     async fn secure(

@@ -2,7 +2,7 @@
 //! may rely on is written for their authors in `docs/engine/edge-v1.md`.
 //!
 //! ```text
-//!   edge   -> engine   start, early_media, answered, hold, resumed, transfer, mode, context, dtmf,
+//!   edge   -> engine   start, early_media, answered, hold, resumed, transfer, mode, context, dtmf, speech,
 //!                      mark, cleared, playout, error, stop, resume, audio (track 0)
 //!   engine -> edge     accept, ring, early_media, reject, redirect, clear, mark, pause, resume, finish,
 //!                      dtmf, transfer, mode, hang_up, context, ack, audio (track 2)
@@ -31,7 +31,7 @@ pub use replay::Replayed;
 use super::border::Border;
 use super::interpreter::Credit;
 use super::language::Language;
-use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said};
+use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said, Speech};
 use super::{Form, Outgoing};
 use crate::call::{
     Direction, DtmfMethod, EngineCommand, EngineEvent, EngineStart, FIRST_LEG, LegId, LegRole, ResumeOffer,
@@ -128,6 +128,10 @@ impl Language for EdgeV1 {
 
     fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
         Self::answer(self, answer, out);
+    }
+
+    fn speech(&mut self, leg: LegId, speech: &Speech, out: &mut Outgoing) {
+        Self::speech(self, leg, speech, out);
     }
 
     fn complain(&mut self, complaint: &Complaint<'_>, out: &mut Outgoing) {
@@ -280,6 +284,22 @@ impl EdgeV1 {
             }
         };
         self.write(out, &message);
+    }
+
+    /// Writes that a party speaks or is quiet.
+    pub fn speech(&mut self, leg: LegId, speech: &Speech, out: &mut Outgoing) {
+        let began = match self.state {
+            State::Speaking { began } | State::Away { began } | State::Asking { began } => began,
+            State::Silent | State::Stopped => return,
+        };
+        let track = track_of(leg).to_byte();
+        let at_ms = |at: Instant| milliseconds(at.saturating_duration_since(began));
+        match *speech {
+            Speech::Started { at, interrupts } => {
+                self.write(out, &ToEngine::SpeechStarted { track, at_ms: at_ms(at), interrupts });
+            }
+            Speech::Stopped { at } => self.write(out, &ToEngine::SpeechStopped { track, at_ms: at_ms(at) }),
+        }
     }
 
     /// Writes what is wrong.

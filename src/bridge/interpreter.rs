@@ -15,7 +15,9 @@ use super::language::Language;
 use super::openai::{Names, OpenAi};
 use super::pipecat::Pipecat;
 use super::plivo::Plivo;
-use super::said::{Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Resumption, Said};
+use super::said::{
+    Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Resumption, Said, Speech,
+};
 use super::telnyx::Telnyx;
 use super::ultravox::Ultravox;
 use super::vonage::Vonage;
@@ -106,6 +108,11 @@ impl Interpreter {
     /// Writes what became of the engine's audio.
     pub fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing) {
         self.language.answer(answer, out);
+    }
+
+    /// Writes that the far end of `leg` speaks or is quiet, where the dialect has words for it.
+    pub fn speech(&mut self, leg: LegId, speech: &Speech, out: &mut Outgoing) {
+        self.language.speech(leg, speech, out);
     }
 
     /// Writes what is wrong; not every dialect has words for it.

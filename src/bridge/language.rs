@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use media::Digit;
 
-use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said};
+use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said, Speech};
 use super::{Outgoing, Replayed};
 use crate::call::{DtmfMethod, EngineEvent, LegId};
 
@@ -28,6 +28,9 @@ pub(super) trait Language: Debug + Send {
 
     /// Writes what became of the engine's audio.
     fn answer(&mut self, answer: &Answer<'_>, out: &mut Outgoing);
+
+    /// Writes that the far end of `leg` speaks or is quiet; few dialects have words for it.
+    fn speech(&mut self, _leg: LegId, _speech: &Speech, _out: &mut Outgoing) {}
 
     /// Writes what is wrong; few dialects have words for it.
     fn complain(&mut self, _complaint: &Complaint<'_>, _out: &mut Outgoing) {}

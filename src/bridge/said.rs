@@ -194,6 +194,23 @@ pub struct Standing {
     pub underruns: u32,
 }
 
+/// The far end begins or ends to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// It speaks, louder than echo and noise.
+    Started {
+        /// When it began.
+        at: Instant,
+        /// The engine is heard at the same time.
+        interrupts: bool,
+    },
+    /// It is quiet again.
+    Stopped {
+        /// Since when.
+        at: Instant,
+    },
+}
+
 /// What became of an engine's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {

@@ -550,6 +550,21 @@ impl Call {
         }
     }
 
+    /// The caller interrupted the engine; the slowest is what the call object tells.
+    pub(super) fn barged_in(&mut self, hands: &mut Hands<'_>, after: Duration) {
+        let after_ms = telling::milliseconds(after);
+        self.milestone(
+            hands,
+            Layer::Media,
+            "caller interrupted",
+            Some(format!("silent after {after_ms} ms")),
+        );
+        self.story.change(hands.outputs, |view| {
+            let slowest = view.latency.barge_in_ms.map_or(after_ms, |known| known.max(after_ms));
+            view.latency.barge_in_ms = Some(slowest);
+        });
+    }
+
     /// INFO: a key, or what we do not know.
     pub(super) fn informed(
         &mut self,

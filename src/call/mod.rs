@@ -63,8 +63,8 @@ pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHe
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use resumption::{ResumeOffer, ResumeToken};
 pub use settings::{
-    AfterHuman, Engine, Fallback, Handling, NumberPattern, Provider, ProviderKind, RecordingSettings,
-    RingGroup, Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, Workflow,
+    AfterHuman, BargeInPolicy, Engine, Fallback, Handling, NumberPattern, Provider, ProviderKind,
+    RecordingSettings, RingGroup, Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, Workflow,
 };
 pub use table::CallTable;
 pub use view::{

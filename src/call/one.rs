@@ -339,6 +339,7 @@ impl Call {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
+            VoiceFact::BargedIn { after, .. } => self.barged_in(hands, after),
             VoiceFact::Inactive { leg } if leg != self.leg.id => self.party_silent(hands, leg),
             VoiceFact::Inactive { .. } => self.silent(hands),
             VoiceFact::Announced { leg } if leg != self.leg.id => self.party_announced(hands, leg),

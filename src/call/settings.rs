@@ -341,8 +341,22 @@ pub struct Engine {
     pub resume_timeout: Duration,
     /// Who is asked in its place when it fails.
     pub fallback: Option<EngineName>,
+    /// What becomes of its audio when the caller speaks at the same time.
+    pub barge_in: BargeInPolicy,
     /// When it is lost in the middle of a call.
     pub on_lost: Fallback,
+}
+
+/// What becomes of an engine's audio when the caller speaks at the same time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BargeInPolicy {
+    /// It is played: the engine decides, and says `clear`.
+    #[default]
+    Engine,
+    /// It is paused until the engine clears it or the caller is quiet.
+    Pause,
+    /// It is paused, and thrown away when the caller goes on.
+    Cut,
 }
 
 /// Plan B.

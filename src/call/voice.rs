@@ -205,6 +205,13 @@ pub enum VoiceFact {
         /// The leg.
         leg: LegId,
     },
+    /// The far end spoke while the engine did, and the engine is no longer heard.
+    BargedIn {
+        /// The leg.
+        leg: LegId,
+        /// From the beginning of the speech to the last of the engine.
+        after: Duration,
+    },
     /// No RTP from the far end for the configured time, though some should come.
     Inactive {
         /// The leg.

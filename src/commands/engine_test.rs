@@ -21,8 +21,8 @@ use crate::bridge::{
     SocketLimits,
 };
 use crate::call::{
-    CallId, Context, Dialect, Direction, DtmfMethod, EndReason, Engine, EngineCommand, EngineEvent,
-    EngineFailure, EngineStart, FIRST_LEG, Fallback, Mode, ResumeOffer, Timestamp,
+    BargeInPolicy, CallId, Context, Dialect, Direction, DtmfMethod, EndReason, Engine, EngineCommand,
+    EngineEvent, EngineFailure, EngineStart, FIRST_LEG, Fallback, Mode, ResumeOffer, Timestamp,
 };
 
 /// One packet.
@@ -128,6 +128,7 @@ fn examine(options: &Options) -> Result<Vec<Check>, Box<dyn std::error::Error + 
         parameters: options.parameters.clone(),
         connect_timeout: Duration::from_secs(options.patience),
         accept_timeout: Duration::from_secs(options.patience),
+        barge_in: BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,
     };
     let dialler = Dialler::new(SocketLimits::default(), roots);

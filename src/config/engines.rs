@@ -9,7 +9,7 @@ use super::mistake::Problem;
 use super::names::{Named, url};
 use super::section::{Section, article};
 use super::surroundings::{Secret, Surroundings};
-use crate::call::{Dialect, Engine, EngineName, Fallback, Tenant, TenantId};
+use crate::call::{BargeInPolicy, Dialect, Engine, EngineName, Fallback, Tenant, TenantId};
 use crate::spelling;
 use crate::webhook::{self, Secrets};
 
@@ -96,6 +96,7 @@ fn engine(
         let problem = "an engine does not stand in for itself; name another one, or leave it out";
         section.object("fallback", Problem::Conflict(problem.to_owned()));
     }
+    let barge_in = barge_in(&mut section, dialect);
     let on_lost = on_lost(&mut section, surroundings);
     section.finish();
     Some(Engine {
@@ -109,8 +110,21 @@ fn engine(
         accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
         resume_timeout: resume_timeout.unwrap_or(Duration::from_secs(10)),
         fallback: fallback.map(|fallback| fallback.as_str().into()),
+        barge_in,
         on_lost: on_lost?,
     })
+}
+
+/// Only `edge.v1` can be told what was thrown away; the others would go on as if it had been heard.
+fn barge_in(section: &mut Section<'_>, dialect: Option<Dialect>) -> BargeInPolicy {
+    let choices =
+        [("engine", BargeInPolicy::Engine), ("pause", BargeInPolicy::Pause), ("cut", BargeInPolicy::Cut)];
+    let policy = section.choice("barge_in", &choices).unwrap_or_default();
+    if policy == BargeInPolicy::Cut && dialect.is_some_and(|dialect| dialect != Dialect::EdgeV1) {
+        let problem = "this dialect cannot be told what was cut; write \"pause\", and let the engine clear";
+        section.object("barge_in", Problem::Conflict(problem.to_owned()));
+    }
+    policy
 }
 
 /// Only some dialects leave it open.

@@ -22,7 +22,7 @@ type Read = fn(&Tally) -> u64;
 
 /// One worker's handles to the recorder that was installed when it began.
 pub(super) struct Gauges {
-    counters: [(Counter, Read); 18],
+    counters: [(Counter, Read); 20],
     calls: Gauge,
     engines: Gauge,
     rtp_sockets: Gauge,
@@ -46,6 +46,8 @@ impl Gauges {
                 (counter("callingedge_voice_frames_replayed_total"), |tally| tally.frames_replayed),
                 (counter("callingedge_voice_replay_lost_total"), |tally| tally.replay_lost),
                 (counter("callingedge_voice_frames_concealed_total"), |tally| tally.frames_concealed),
+                (counter("callingedge_voice_barge_ins_total"), |tally| tally.barge_ins),
+                (counter("callingedge_voice_holds_expired_total"), |tally| tally.holds_expired),
                 (counter("callingedge_voice_rtp_packets_sent_total"), |tally| tally.packets_to_leg),
                 (counter("callingedge_voice_datagrams_discarded_total"), |tally| tally.datagrams_discarded),
                 (counter("callingedge_voice_datagrams_forged_total"), |tally| tally.datagrams_forged),

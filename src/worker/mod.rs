@@ -7,6 +7,7 @@
 //!                                                             Voice (pure): sessions, interpreter
 //! ```
 
+mod attention;
 mod beats;
 mod call;
 mod ear;

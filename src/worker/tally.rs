@@ -12,6 +12,10 @@ pub struct Tally {
     pub frames_replayed: u64,
     /// Frames and messages that were too old to be kept for such an engine.
     pub replay_lost: u64,
+    /// How often a caller spoke while an engine did.
+    pub barge_ins: u64,
+    /// How often an engine that was held for it did nothing until it was too late.
+    pub holds_expired: u64,
     /// Frames that were guessed in the place of lost packets.
     pub frames_concealed: u64,
     /// RTP packets sent to legs.

@@ -536,6 +536,7 @@ impl Shared {
     fn attach(&mut self, now: Instant, call: &mut Call, socket: EngineSocket) {
         let credit = Credit { window: self.config.window, limit: self.config.voice.playout_limit };
         let interpreter = Interpreter::with_rate(socket.dialect, socket.rate, call.id, credit);
+        let barge_in = socket.barge_in;
         let link = Link::new(now, socket.websocket, &self.config.watch);
         let token = Token::Engine(call.key);
         if let Err(error) = self.poller.add(&link, token, Interest::READ) {
@@ -548,7 +549,7 @@ impl Shared {
         self.engines += 1;
         call.engine = Some(Engine { link, watched: Interest::READ });
         if !call.voice.is_away() {
-            call.voice.attach(interpreter);
+            call.voice.attach(interpreter, barge_in);
         }
         call.facts.push_back(VoiceFact::EngineConnected);
         // What came with the answer to the upgrade is in no socket any more: the poller would not tell of it.

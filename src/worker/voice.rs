@@ -12,6 +12,9 @@
 //! announcement plays to the leg that the engine speaks to, what the engine says is refused.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod attending;
+mod obeying;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +22,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use media::hearing::{AmdEvent, Answerer};
 use media::{
-    AudioFormat, BEAT_MAX, Digit, DtmfRefused, MarkResult, Negotiated, Played, PlayoutFact, PushError,
-    SampleRate, SegmentId, Session, SessionConfig, SessionFact, UpFrame, quality,
+    AudioFormat, BEAT_MAX, Digit, DtmfRefused, Negotiated, Played, PlayoutFact, SampleRate, SegmentId,
+    Session, SessionConfig, SessionFact, UpFrame, quality,
 };
 
+use super::attention::Attention;
 use super::ear::Ear;
 use super::early::Early;
 use super::histogram::Histogram;
@@ -30,12 +34,11 @@ use super::relay::{Relay, Waiting, blend};
 use super::tally::Tally;
 use super::tape::{Tape, TapeLayout};
 use crate::bridge::{
-    Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Resumption, Said,
-    Standing,
+    Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Resumption, Standing,
 };
 use crate::call::{
-    Announcement, AnsweredBy, DtmfMethod, EngineEvent, EngineStart, FIRST_LEG, LegId, LegSummary, RecordMode,
-    VoiceFact, VoiceRoute, VoiceSummary,
+    Announcement, AnsweredBy, BargeInPolicy, DtmfMethod, EngineEvent, EngineStart, FIRST_LEG, LegId,
+    LegSummary, RecordMode, VoiceFact, VoiceRoute, VoiceSummary,
 };
 
 /// How often an engine is told where the play-out stands while something waits.
@@ -97,6 +100,8 @@ pub struct Voice {
     /// A second of the recording that nobody has taken yet.
     chunk: Option<Vec<i16>>,
     engine: Option<Interpreter>,
+    barge_in: BargeInPolicy,
+    attention: Option<Box<Attention>>,
     /// The engine has no socket, and may get another one.
     away: bool,
     early: Early,
@@ -167,6 +172,8 @@ impl Voice {
             tape: None,
             chunk: None,
             engine: None,
+            barge_in: BargeInPolicy::default(),
+            attention: None,
             away: false,
             early: Early::default(),
             playing: Playing::Engine,
@@ -242,6 +249,7 @@ impl Voice {
                 }
             }
         }
+        self.tune_attention();
     }
 
     /// Both sides agreed, first or anew. `seed` is for the session's chance, `wall` for its RTCP.
@@ -279,9 +287,12 @@ impl Voice {
     }
 
     /// The engine's socket is up.
-    pub fn attach(&mut self, interpreter: Interpreter) {
+    pub fn attach(&mut self, interpreter: Interpreter, barge_in: BargeInPolicy) {
         self.engine = Some(interpreter);
+        self.barge_in = barge_in;
         self.away = false;
+        self.attention = None;
+        self.tune_attention();
         for media in self.legs.iter_mut().filter_map(|leg| leg.media.as_mut()) {
             media.session.playout().new_speaker();
             media.position = None;
@@ -292,6 +303,7 @@ impl Voice {
     pub fn detach(&mut self) {
         self.engine = None;
         self.away = false;
+        self.tune_attention();
     }
 
     /// The engine's socket is lost. Whether it can go on over another one: what it should be told is kept until then.
@@ -390,13 +402,19 @@ impl Voice {
         let Leg { media, relays, waiting, .. } = self.legs.iter_mut().find(|known| known.id == leg)?;
         let session = &mut media.as_mut()?.session;
         let mut tape = self.tape.as_mut().filter(|(taped, _)| *taped == leg).map(|(_, tape)| tape);
-        let packet = if relays.is_empty() && waiting.is_none() && tape.is_none() {
+        let mut attention = self.attention.as_mut().filter(|attention| attention.leg == leg);
+        let mut by_engine = None;
+        let packet = if relays.is_empty() && waiting.is_none() && tape.is_none() && attention.is_none() {
             session.next_packet(now, buffer)
         } else {
             let mut chunk = None;
             let mut beaten = false;
             let packet = session.next_packet_with(now, buffer, |format, frame, played| {
+                by_engine = Some(played);
                 let played = blend(relays, waiting.as_mut(), format, frame, played);
+                if let Some(attention) = &mut attention {
+                    attention.said(format, frame);
+                }
                 if let Some(tape) = &mut tape {
                     beaten = true;
                     chunk = tape.beat(Some((format, &frame[..])).filter(|_| played == Played::Audio));
@@ -412,6 +430,7 @@ impl Voice {
         };
         turn.tally.packets_to_leg += u64::from(packet.is_some());
         self.playout_facts(now, leg, turn);
+        self.attend_beat(now, leg, by_engine, turn);
         packet
     }
 
@@ -651,6 +670,8 @@ impl Voice {
             if let Some(answerer) = answerer {
                 answerer.listen(format, frame.payload);
             }
+            let attention = self.attention.as_mut().filter(|attention| attention.leg == leg);
+            let told = attention.and_then(|attention| attention.heard(now, format, frame.payload));
             if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
                 let heard = heard(track, format, media.began, media.gap, &frame);
                 if muted {
@@ -667,6 +688,9 @@ impl Voice {
             }
             if is_heard {
                 self.relay(leg, format, turn);
+            }
+            if let Some(told) = told {
+                self.attend(now, told, turn);
             }
         }
         self.tell_answerer(leg, turn);
@@ -719,138 +743,6 @@ impl Voice {
             Playing::Engine => self.route.engine_to.is_none(),
             Playing::Announcement { leg, .. } => self.route.engine_to.is_none_or(|heard| heard == leg),
             Playing::Rest | Playing::Nothing => true,
-        }
-    }
-
-    fn obey(&mut self, now: Instant, said: Said<'_>, turn: &mut Turn<'_>) {
-        match said {
-            Said::Audio { segment, format, payload, last } => {
-                self.push(now, segment, format, payload, turn);
-                if last {
-                    self.finish(now, segment, turn);
-                }
-            }
-            Said::Finish { segment } => self.finish(now, segment, turn),
-            Said::Mark { id, name } => self.mark(now, id.as_deref(), &name, turn),
-            Said::Clear { id, segment } => self.clear(now, id.as_deref(), segment, turn),
-            Said::Pause => self.pause(),
-            Said::Resume => self.resume(),
-            Said::Dtmf { id, digits, duration } => self.dial(id.as_deref(), &digits, duration, turn),
-            Said::Command(command) => turn.facts.push_back(VoiceFact::Engine(command)),
-            Said::Nothing => {}
-        }
-    }
-
-    fn push(
-        &mut self,
-        now: Instant,
-        segment: SegmentId,
-        format: AudioFormat,
-        audio: &[u8],
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(leg) = self.engine_leg().filter(|_| !self.is_silenced()) else {
-            turn.tally.playout_full += 1;
-            let message = "this call no longer plays what the engine says";
-            return self.complain("playout.closed", None, message, turn);
-        };
-        let pushed = match self.media(leg) {
-            Some(media) => media.session.playout().push(segment, format, audio),
-            None => self.early.push(segment, format, audio),
-        };
-        let code = match pushed {
-            Ok(()) => return self.playout_facts(now, leg, turn),
-            Err(PushError::Full { .. }) => "playout.full",
-            Err(PushError::TooManySegments) => "playout.segments",
-        };
-        turn.tally.playout_full += 1;
-        if let Err(error) = pushed {
-            self.complain(code, None, &error.to_string(), turn);
-        }
-    }
-
-    fn finish(&mut self, now: Instant, segment: SegmentId, turn: &mut Turn<'_>) {
-        let Some(leg) = self.engine_leg() else { return };
-        match self.media(leg) {
-            Some(media) => media.session.playout().finish(segment),
-            None => self.early.finish(segment),
-        }
-        self.playout_facts(now, leg, turn);
-    }
-
-    fn mark(&mut self, now: Instant, id: Option<&str>, name: &str, turn: &mut Turn<'_>) {
-        let Some(leg) = self.engine_leg() else {
-            // Nobody hears it any more, so all before it is gone.
-            if let Some(engine) = &mut self.engine {
-                engine.answer(&Answer::Marked { name, result: MarkResult::Cleared, played_ms: 0 }, turn.out);
-            }
-            return;
-        };
-        let marked = match self.media(leg) {
-            Some(media) => media.session.playout().mark(None, name),
-            None => self.early.mark(name),
-        };
-        if let Err(error) = marked {
-            self.complain("mark.too_many", id, &error.to_string(), turn);
-        }
-        self.playout_facts(now, leg, turn);
-    }
-
-    fn clear(&mut self, now: Instant, re: Option<&str>, segment: Option<SegmentId>, turn: &mut Turn<'_>) {
-        let heard_at = self.engine_leg();
-        let announcing = matches!(self.playing, Playing::Announcement { leg, .. } if Some(leg) == heard_at);
-        let cleared = match heard_at.and_then(|leg| self.media(leg)) {
-            Some(media) if !announcing => Some(media.session.playout().clear(segment)),
-            Some(_) => None,
-            None => {
-                self.early = Early::default();
-                None
-            }
-        };
-        let (segment, played_ms, dropped_ms) = cleared
-            .map_or((segment, 0, 0), |cleared| (cleared.segment, cleared.played_ms, cleared.dropped_ms));
-        if let Some(engine) = &mut self.engine {
-            engine.answer(&Answer::Cleared { re, segment, played_ms, dropped_ms }, turn.out);
-        }
-        if let Some(leg) = heard_at {
-            self.playout_facts(now, leg, turn);
-        }
-    }
-
-    fn pause(&mut self) {
-        let Some(leg) = self.engine_leg().filter(|_| !self.is_silenced()) else { return };
-        match self.media(leg) {
-            Some(media) => media.session.playout().pause(),
-            None => self.early.pause(),
-        }
-    }
-
-    fn resume(&mut self) {
-        let Some(leg) = self.engine_leg() else { return };
-        match self.media(leg) {
-            Some(media) => media.session.playout().resume(),
-            None => self.early.resume(),
-        }
-    }
-
-    fn dial(&mut self, id: Option<&str>, digits: &[Digit], duration: Duration, turn: &mut Turn<'_>) {
-        let sent = match self.media(self.engine_leg().unwrap_or(FIRST_LEG)) {
-            Some(media) => digits.iter().try_for_each(|digit| media.session.send_dtmf(*digit, duration)),
-            None => return self.complain("dtmf.too_early", id, "the call is not answered yet", turn),
-        };
-        let code = match sent {
-            Ok(()) => return,
-            Err(DtmfRefused::Full) => "dtmf.full",
-            Err(DtmfRefused::NotNegotiated) => "dtmf.unsupported",
-        };
-        if let Err(error) = sent {
-            self.complain(code, id, &error.to_string(), turn);
-        }
-    }
-
-    fn complain(&mut self, code: &str, re: Option<&str>, message: &str, turn: &mut Turn<'_>) {
-        if let Some(engine) = &mut self.engine {
-            engine.complain(&Complaint { code, re, message, fatal: false }, turn.out);
         }
     }
 

@@ -282,6 +282,7 @@ fn config(address: &str) -> sip::Config {
 
 pub(crate) fn engine(name: &str, dialect: Dialect, on_lost: Fallback) -> Arc<Engine> {
     Arc::new(Engine {
+        barge_in: callingedge::call::BargeInPolicy::Engine,
         name: name.into(),
         url: "ws://10.0.0.5/".into(),
         dialect,

@@ -878,6 +878,7 @@ fn policy(seed: u64) -> sip::Policy {
 fn settings(seed: u64) -> Arc<Settings> {
     let engine = |name: &str, dialect, on_lost| {
         Arc::new(Engine {
+            barge_in: callingedge::call::BargeInPolicy::Engine,
             name: name.into(),
             url: "ws://10.0.0.5/".into(),
             dialect,

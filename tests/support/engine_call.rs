@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use callingedge::bridge::{Credit, Form, Incoming, Interpreter, Outgoing};
 use callingedge::call::{
-    CallId, Context, Dialect, Direction, EngineEvent, EngineStart, FIRST_LEG, Mode, ProviderKey, Timestamp,
-    VoiceFact,
+    BargeInPolicy, CallId, Context, Dialect, Direction, EngineEvent, EngineStart, FIRST_LEG, Mode,
+    ProviderKey, Timestamp, VoiceFact,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX, SampleRate};
@@ -72,7 +72,7 @@ impl Run {
         let credit = Credit { window: Duration::from_secs(30), limit: config.playout_limit };
         let mut voice = Voice::new(config);
         voice.open(FIRST_LEG, Duration::from_secs(30));
-        voice.attach(Interpreter::with_rate(dialect, rate, id(), credit));
+        voice.attach(Interpreter::with_rate(dialect, rate, id(), credit), BargeInPolicy::Engine);
         Self {
             dialect,
             voice,

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use callingedge::bridge::{Dialler, FrameHeader, SocketLimits};
 use callingedge::call::{
-    CallId, Context, Dialect, Direction, EndReason, Engine, EngineEvent, EngineName, EngineStart, FIRST_LEG,
-    Fallback, Mode, ProviderKey, Timestamp, VoiceFact, VoiceOrder,
+    BargeInPolicy, CallId, Context, Dialect, Direction, EndReason, Engine, EngineEvent, EngineName,
+    EngineStart, FIRST_LEG, Fallback, Mode, ProviderKey, Timestamp, VoiceFact, VoiceOrder,
 };
 use callingedge::worker::{WorkerConfig, Workers};
 use media::{Codec, Negotiated};
@@ -123,6 +123,7 @@ impl Rig {
             accept_timeout: PATIENCE,
             fallback: None,
             resume_timeout: Duration::from_secs(10),
+            barge_in: BargeInPolicy::Engine,
             on_lost: Fallback::HangUp,
         };
         let dialler = Dialler::new(SocketLimits::default(), RootCertStore::empty());

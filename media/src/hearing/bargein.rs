@@ -6,9 +6,12 @@
 //!   [Listening] --100 ms louder than echo and noise--> [Paused] --goes on for 360 ms--> [Cut], told once
 //!        ^                                                 |
 //!        +------------- quiet for 200 ms: resume ----------+
+//! [Cut] --quiet for 200 ms--> [Listening]
 //! ```
 //! The echo is bounded by its loss, not modelled: it is never louder than the loudest of what we said in the last 400 ms,
 //! less what the line was seen to take away. Loss and delay are learned while only we speak.
+
+use std::time::Duration;
 
 /// Samples in a frame, 20 ms.
 const FRAME: usize = 160;
@@ -69,6 +72,11 @@ pub enum BargeIn {
         /// Where this was known.
         at: u64,
     },
+    /// The caller for whom it was thrown away is quiet again.
+    Quiet {
+        /// Where this was known.
+        at: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +125,9 @@ impl Default for BargeInDetector {
 }
 
 impl BargeInDetector {
+    /// How long a caller is quiet before that is told.
+    pub const QUIET: Duration = Duration::from_millis(20 * RESUME as u64);
+
     /// The next 20 ms of both: what we sent and what came in at the same time.
     pub fn push(&mut self, said: &[i16; FRAME], heard: &[i16; FRAME]) -> Option<BargeIn> {
         self.said.rotate_right(1);
@@ -206,12 +217,10 @@ impl BargeInDetector {
                     BargeIn::Resume { at }
                 })
             }
-            State::Cut => {
-                if self.quiet >= RESUME {
-                    self.state = State::Listening;
-                }
-                None
-            }
+            State::Cut => (self.quiet >= RESUME).then(|| {
+                self.state = State::Listening;
+                BargeIn::Quiet { at }
+            }),
             State::Listening => None,
         }
     }

@@ -146,6 +146,8 @@ pub struct Playout {
     /// Units that ever left the head of the queue; places of marks count from the same beginning.
     consumed: u64,
     flow: Flow,
+    /// Comfort noise until [`Self::release`], whatever the engine wants.
+    held: bool,
     tail: Tail,
     /// The segment heard last.
     heard: Option<SegmentId>,
@@ -207,6 +209,7 @@ impl Playout {
             facts: VecDeque::with_capacity(8),
             consumed: 0,
             flow: Flow::Running,
+            held: false,
             tail: Tail::Fresh,
             heard: None,
             noise: Noise::new(seed),
@@ -324,6 +327,7 @@ impl Playout {
         };
         self.cleared += dropped;
         self.tail = Tail::Fresh;
+        self.held = false;
         self.transcoder.reset();
         self.give_back();
         let played_ms = concerned.map_or(0, |id| self.played_ms(id));
@@ -336,6 +340,18 @@ impl Playout {
         self.segments.forget_idle();
         self.heard = self.heard.filter(|id| self.segments.find(*id).is_some());
         self.flow = Flow::Running;
+        self.held = false;
+    }
+
+    /// Plays comfort noise until [`Self::release`], whatever the engine wants: the caller may want to speak. A `clear`
+    /// releases as well, since the engine knows then.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Goes on after [`Self::hold`].
+    pub fn release(&mut self) {
+        self.held = false;
     }
 
     /// Plays comfort noise until [`Self::resume`]; the queue stays as it is.
@@ -352,8 +368,8 @@ impl Playout {
     pub fn next_frame(&mut self, out: &mut [u8]) -> Played {
         debug_assert_eq!(out.len(), self.format.bytes_per_beat(), "a frame of another layout");
         let length = match self.flow {
-            Flow::Running => self.ready(),
-            Flow::Paused => 0,
+            Flow::Running if !self.held => self.ready(),
+            Flow::Running | Flow::Paused => 0,
         };
         if length == 0 {
             self.noise.fill(self.format, out);

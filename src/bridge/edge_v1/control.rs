@@ -43,6 +43,8 @@ pub(super) enum ToEngine<'a> {
     Context { context: &'a Context },
     Mode { mode: Mode },
     Dtmf { track: u8, digit: char, duration_ms: u32, method: DtmfMethod },
+    SpeechStarted { track: u8, at_ms: u64, interrupts: bool },
+    SpeechStopped { track: u8, at_ms: u64 },
     Mark { name: &'a str, result: &'static str, played_ms: u32 },
     Cleared { re: Option<&'a str>, segment: Option<u32>, played_ms: u32, dropped_ms: u32 },
     Playout { segment: u32, played_ms: u32, buffered_ms: u32, underruns: u32 },

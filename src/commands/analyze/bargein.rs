@@ -85,7 +85,7 @@ fn judge(agent: String, caller: String, said: &[i16], heard: &[i16]) -> Line {
                 resumed += 1;
                 actions.push(Action { action: "resume", at_ms: to_ms(at) });
             }
-            None => {}
+            Some(BargeIn::Quiet { .. }) | None => {}
         }
     }
     Line { agent, caller, barge_in, resumed, actions }
