@@ -162,6 +162,52 @@ fn a_caller_whose_packets_stop_is_quiet() {
     assert_eq!(call.speech().last().unwrap()["type"], "speech_stopped");
 }
 
+/// From the end of the caller's words to the engine's first packet, each turn.
+#[test]
+fn how_long_an_engine_takes_to_answer_is_told() {
+    let mut call = Call::with_policy(BargeInPolicy::Engine);
+    call.converse(60, |beat| (20..40).contains(&beat));
+    call.say_audio(1, &[0x90; 8 * 1_000]);
+    call.converse(10, |_| false);
+
+    let told: Vec<u128> = call.facts.iter().filter_map(responded).collect();
+
+    assert!(matches!(told[..], [after] if (380..=420).contains(&after)), "{told:?}");
+}
+
+/// A telephone without telephone-event presses keys as tones; one that has it is not listened to.
+#[test]
+fn keys_come_as_tones_where_there_is_no_better_way() {
+    for (telephone_event, expected) in [(None, 1), (Some(101), 0)] {
+        let mut call = Call::ringing();
+        let agreed = Negotiated { telephone_event, ..Negotiated::plain(far_end(), Codec::Pcmu) };
+        call.turn(|voice, now, turn| {
+            voice.negotiated(now, SystemTime::UNIX_EPOCH, 1, FIRST_LEG, &agreed, turn);
+        });
+
+        // 770 and 1,336 Hz: a 5, for 100 ms.
+        for number in 0..15_u16 {
+            let sample = |at: u32| {
+                let angle = |hertz: f64| (f64::from(at) * std::f64::consts::TAU * hertz / 8_000.0).sin();
+                media::g711::linear_to_ulaw(((angle(770.0) + angle(1_336.0)) * 5_000.0) as i16)
+            };
+            let first = 160 * u32::from(number);
+            let payload: Vec<u8> = match number {
+                5..10 => (first..first + 160).map(sample).collect(),
+                _ => vec![0xFF; 160],
+            };
+            call.receive(FIRST_LEG, 0, number, first, &payload);
+        }
+
+        let told: Vec<Value> = call.texts().into_iter().filter(|message| message["type"] == "dtmf").collect();
+        assert_eq!(told.len(), expected, "{told:?}");
+        for message in told {
+            assert_eq!((&message["digit"], &message["method"]), (&json!("5"), &json!("inband")));
+            assert!((90..=110).contains(&message["duration_ms"].as_u64().unwrap()), "{message}");
+        }
+    }
+}
+
 /// Whoever whispers to somebody who talks with another is not interrupted by that.
 #[test]
 fn two_people_who_talk_interrupt_nobody() {
@@ -658,6 +704,14 @@ impl Call {
     fn frames(&mut self) -> Vec<Vec<u8>> {
         let messages = std::iter::from_fn(|| self.out.pop());
         messages.filter(|(form, _)| *form == Form::Binary).map(|(_, message)| message.to_vec()).collect()
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
+fn responded(fact: &VoiceFact) -> Option<u128> {
+    match fact {
+        VoiceFact::Responded { after, .. } => Some(after.as_millis()),
+        _ => None,
     }
 }
 

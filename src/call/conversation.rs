@@ -565,6 +565,14 @@ impl Call {
         });
     }
 
+    /// The engine answered what the caller said; the slowest is what the call object tells.
+    pub(super) fn responded(&mut self, hands: &mut Hands<'_>, after: Duration) {
+        let after_ms = telling::milliseconds(after);
+        if self.story.view().latency.response_ms.is_none_or(|known| after_ms > known) {
+            self.story.change(hands.outputs, |view| view.latency.response_ms = Some(after_ms));
+        }
+    }
+
     /// INFO: a key, or what we do not know.
     pub(super) fn informed(
         &mut self,

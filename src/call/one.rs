@@ -340,6 +340,7 @@ impl Call {
             }
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
             VoiceFact::BargedIn { after, .. } => self.barged_in(hands, after),
+            VoiceFact::Responded { after, .. } => self.responded(hands, after),
             VoiceFact::Inactive { leg } if leg != self.leg.id => self.party_silent(hands, leg),
             VoiceFact::Inactive { .. } => self.silent(hands),
             VoiceFact::Announced { leg } if leg != self.leg.id => self.party_announced(hands, leg),

@@ -134,8 +134,11 @@ pub struct Latency {
     pub setup_ms: Option<f32>,
     /// Answer to the engine's first audio on its way to the caller.
     pub first_audio_ms: Option<f32>,
-    /// Barge-in to silence.
+    /// Barge-in to silence, the slowest of the call.
     pub barge_in_ms: Option<f32>,
+    /// The end of what the caller said to the engine's first packet, the slowest of the call.
+    #[serde(default)]
+    pub response_ms: Option<f32>,
     /// 99th percentile of what the edge added to a frame.
     pub edge_p99_ms: Option<f32>,
 }

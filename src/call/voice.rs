@@ -212,6 +212,13 @@ pub enum VoiceFact {
         /// From the beginning of the speech to the last of the engine.
         after: Duration,
     },
+    /// The engine is heard for the first time after the far end has spoken.
+    Responded {
+        /// The leg.
+        leg: LegId,
+        /// From the end of the speech to the first packet of the engine.
+        after: Duration,
+    },
     /// No RTP from the far end for the configured time, though some should come.
     Inactive {
         /// The leg.

@@ -40,6 +40,8 @@ pub(super) struct Attention {
     /// Since when the caller interrupts, while the engine is still heard.
     pub(super) interrupted: Option<Instant>,
     pub(super) held_since: Option<Instant>,
+    /// Since when the caller has been quiet, while the engine has not answered yet.
+    pub(super) waiting_since: Option<Instant>,
 }
 
 impl Attention {
@@ -55,6 +57,7 @@ impl Attention {
             is_speaking: false,
             interrupted: None,
             held_since: None,
+            waiting_since: None,
         })
     }
 

@@ -20,14 +20,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use media::hearing::{AmdEvent, Answerer};
+use media::hearing::{AmdEvent, AnswerDetector, Answerer};
 use media::{
     AudioFormat, BEAT_MAX, Digit, DtmfRefused, Negotiated, Played, PlayoutFact, SampleRate, SegmentId,
     Session, SessionConfig, SessionFact, UpFrame, quality,
 };
 
 use super::attention::Attention;
-use super::ear::Ear;
+use super::ear::{Ear, Keys};
 use super::early::Early;
 use super::histogram::Histogram;
 use super::relay::{Relay, Waiting, blend};
@@ -120,7 +120,9 @@ struct Leg {
     relays: Vec<Relay>,
     waiting: Option<Waiting>,
     /// Who listens for who answered, while that may still change.
-    answerer: Option<Box<Ear>>,
+    answerer: Option<Box<Ear<AnswerDetector>>>,
+    /// Listens for keys as tones, where the far end has no telephone events.
+    keys: Option<Box<Ear<Keys>>>,
     /// The key that was told last, how it came and when.
     last_key: Option<(Digit, DtmfMethod, Instant)>,
 }
@@ -195,6 +197,7 @@ impl Voice {
                 relays: Vec::new(),
                 waiting: None,
                 answerer: None,
+                keys: None,
                 last_key: None,
             });
             self.tune();
@@ -263,6 +266,12 @@ impl Voice {
         turn: &mut Turn<'_>,
     ) {
         let Some(known) = self.legs.iter_mut().find(|known| known.id == leg) else { return };
+        match agreed.telephone_event {
+            Some(_) => known.keys = None,
+            None => {
+                known.keys.get_or_insert_with(|| Ear::new(Keys::default()));
+            }
+        }
         match &mut known.media {
             Some(media) => {
                 media.session.renegotiate(now, agreed);
@@ -541,7 +550,7 @@ impl Voice {
     /// Who answered `leg`: told as soon as it is heard, and again when it is heard better.
     pub fn detect_answerer(&mut self, leg: LegId) {
         if let Some(leg) = self.legs.iter_mut().find(|known| known.id == leg) {
-            leg.answerer = Some(Box::new(Ear::new()));
+            leg.answerer = Some(Ear::new(AnswerDetector::default()));
         }
     }
 
@@ -561,6 +570,15 @@ impl Voice {
                     VoiceFact::Beep { leg }
                 }
             });
+        }
+    }
+
+    fn tell_keys(&mut self, now: Instant, place: usize, turn: &mut Turn<'_>) {
+        let Some(known) = self.legs.get_mut(place) else { return };
+        let leg = known.id;
+        if let Some(key) = known.keys.as_mut().and_then(|keys| keys.next_key()) {
+            let duration = Duration::from_micros(key.length * 125);
+            self.pressed(now, leg, key.digit, duration, DtmfMethod::Inband, turn);
         }
     }
 
@@ -655,7 +673,7 @@ impl Voice {
         let is_heard = !muted && self.route.hears.iter().any(|(_, speaker)| *speaker == leg);
         let Some(place) = self.legs.iter().position(|known| known.id == leg) else { return };
         loop {
-            let Leg { media, answerer, .. } = &mut self.legs[place];
+            let Leg { media, answerer, keys, .. } = &mut self.legs[place];
             let Some(media) = media else { return };
             let format = media.session.format();
             let Some(frame) = media.session.next_frame(now) else { break };
@@ -669,6 +687,9 @@ impl Voice {
             }
             if let Some(answerer) = answerer {
                 answerer.listen(format, frame.payload);
+            }
+            if let Some(keys) = keys {
+                keys.listen(format, frame.payload);
             }
             let attention = self.attention.as_mut().filter(|attention| attention.leg == leg);
             let told = attention.and_then(|attention| attention.heard(now, format, frame.payload));
@@ -694,6 +715,7 @@ impl Voice {
             }
         }
         self.tell_answerer(leg, turn);
+        self.tell_keys(now, place, turn);
         while let Some(pressed) = self.media(leg).and_then(|media| media.session.next_dtmf()) {
             let duration = Duration::from_millis(pressed.duration_ms.into());
             self.pressed(now, leg, pressed.digit, duration, DtmfMethod::Rfc4733, turn);

@@ -54,6 +54,12 @@ impl Voice {
             let after = now.saturating_duration_since(since);
             turn.facts.push_back(VoiceFact::BargedIn { leg, after });
         }
+        if attention.is_speaking
+            && let Some(since) = attention.waiting_since.take()
+        {
+            let after = now.saturating_duration_since(since);
+            turn.facts.push_back(VoiceFact::Responded { leg, after });
+        }
         if attention.is_overdue(now) {
             attention.held_since = None;
             turn.tally.holds_expired += 1;
@@ -75,9 +81,12 @@ impl Voice {
             }
             BargeIn::Cut { .. } => self.speech_goes_on(now, &attention, turn),
             BargeIn::Resume { .. } | BargeIn::Quiet { .. } => {
+                let at = now - BargeInDetector::QUIET;
                 attention.interrupted = None;
                 attention.held_since = None;
-                self.tell_speech(attention.leg, &Speech::Stopped { at: now - BargeInDetector::QUIET }, turn);
+                // An engine that speaks already does not answer this.
+                attention.waiting_since = Some(at).filter(|_| !attention.is_speaking);
+                self.tell_speech(attention.leg, &Speech::Stopped { at }, turn);
                 self.release(&attention);
             }
         }
@@ -86,6 +95,7 @@ impl Voice {
 
     fn speech_began(&mut self, now: Instant, began: Instant, attention: &mut Attention, turn: &mut Turn<'_>) {
         let interrupts = attention.is_speaking;
+        attention.waiting_since = None;
         self.tell_speech(attention.leg, &Speech::Started { at: began, interrupts }, turn);
         if !interrupts {
             return;
