@@ -366,7 +366,7 @@ pub(crate) async fn bring(
     if value.len() > VALUE_MAX {
         return Err(wrong("is too long; write at most 16384 bytes"));
     }
-    let taken = api.store.vault(move |vault| vault.take(&token, &value, &key, source.0)).await?;
+    let taken = api.store.take_value(token, value, key, source.0).await?;
     let (tenant, held) = taken.map_err(|refusal| match refusal {
         NotTaken::Unknown => Problem::new(
             Code::IntakeNotFound,

@@ -56,6 +56,7 @@ pub use vault::{CREDENTIALS_MAX, HeldCredential, IntakeLink, NotCreated, NotTake
 use crate::call::{
     CallId, CallRecord, EventId, Idempotency, Milestone, Record, RecordNumber, TenantId, Timestamp,
 };
+use crate::crypto::SealingKey;
 use board::Board;
 use disk::{Disk, Told, Work};
 use readers::Readers;
@@ -298,6 +299,24 @@ impl Store {
             ask(&mut Vault::of(&location)?)
         });
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Takes the value that came by a link, sealed. Answers whose it is. A stranger's token costs no turn of the disk.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or does not take it.
+    pub async fn take_value(
+        &self,
+        token: String,
+        value: String,
+        key: SealingKey,
+        source: Option<String>,
+    ) -> Result<Result<(TenantId, HeldCredential), NotTaken>, StoreError> {
+        let asked = token.clone();
+        if !self.read(move |connection| Ok(vault::is_worth_a_turn(connection, &asked)?)).await? {
+            return Ok(Err(NotTaken::Unknown));
+        }
+        self.vault(move |vault| vault.take(&token, &value, &key, source)).await
     }
 
     /// A tenant's held credentials, by name.

@@ -310,6 +310,18 @@ impl Vault {
     }
 }
 
+/// Whether it is worth while to take the disk's turn for this token: not for one of a stranger, and not when all that would
+/// come of it is one more refusal that nobody writes down.
+pub(super) fn is_worth_a_turn(connection: &Connection, token: &str) -> rusqlite::Result<bool> {
+    let Some((id, secret)) = token.strip_prefix("ci_").and_then(|rest| rest.split_once('_')) else {
+        return Ok(false);
+    };
+    let link = known_link(connection, id)?;
+    Ok(link.is_some_and(|link| {
+        link.refusals < REFUSALS_TOLD || crypto::equal(&link.hash, &crypto::sha256(secret.as_bytes()))
+    }))
+}
+
 /// A tenant's credentials, by name.
 pub(super) fn list(connection: &Connection, tenant: &TenantId) -> rusqlite::Result<Vec<HeldCredential>> {
     let mut statement = connection.prepare_cached(
@@ -505,6 +517,11 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(vault.take(&token, "y", &key, None).unwrap(), Err(NotTaken::Used));
         }
+        let mut wrong = token.clone();
+        wrong.replace_range(wrong.len() - 1.., if token.ends_with('0') { "1" } else { "0" });
+        assert!(!is_worth_a_turn(&vault.0, &wrong).unwrap());
+        assert!(!is_worth_a_turn(&vault.0, "ci_0011223344556677_00").unwrap());
+        assert!(is_worth_a_turn(&vault.0, &token).unwrap(), "whoever has the link is told that it was used");
 
         assert_eq!(log(&vault, &acme).len(), 3 + REFUSALS_TOLD as usize);
     }
