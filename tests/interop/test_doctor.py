@@ -1,7 +1,9 @@
 """What the doctor says of an edge with a trunk, an engine and a receiver, beside it while it runs and without it."""
 
 import json
+import re
 import socket
+import subprocess
 
 from lab.edge import usual
 from lab.engine import Engine, patient
@@ -99,3 +101,30 @@ def test_a_stranger_on_our_port_is_no_edge(start_edge, patient_engine, receiver)
     assert code == 1
     assert levels(found["listen"]) == ["problem", "ok", "ok"]
     assert "another program listens there" in found["listen"][0]["text"]
+
+
+def test_certificates_are_read_and_a_renewed_one_that_is_not_shown_yet_is_told(start_edge, patient_engine, receiver, tmp_path):
+    certificate, key = tmp_path / "edge.pem", tmp_path / "edge.key"
+
+    def issue(days):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", key, "-out", certificate, "-days",
+                        str(days), "-subj", "/CN=edge", "-addext", "subjectAltName=DNS:edge.example.com,IP:127.0.0.1"],
+                       check=True, capture_output=True)
+
+    issue(days=90)
+    edge = start_edge(whole(patient_engine, receiver, start_edge(usual())))
+    edge.stop()
+    edge.config["http"] |= {"tls_certificate": str(certificate), "tls_key": {"file": str(key)}}
+    edge.write()
+    edge.start()
+
+    found, code = findings(edge)
+    issue(days=10)
+    renewed, _ = findings(edge)
+
+    assert code == 0, found
+    assert levels(found["listen"]) == levels(renewed["listen"]) == ["ok"] * 3
+    assert re.search(r"for edge.example.com, 127.0.0.1, good for (89|90) days", found["certificate"][0]["text"])
+    assert levels(renewed["certificate"]) == ["warning"] * 2
+    assert re.search(r"good for (9|10) days", renewed["certificate"][0]["text"])
+    assert "needs a restart" in renewed["certificate"][1]["text"]

@@ -64,6 +64,8 @@ pub(super) struct Clock {
 pub(super) enum DaemonSeen {
     /// It does, as an edge does.
     Answers,
+    /// It does, and shows another certificate than the configuration names.
+    AnswersWithOtherCertificate,
     /// Nothing does, or nothing of ours.
     Absent(String),
 }
@@ -74,6 +76,16 @@ pub(super) struct Socket {
     /// `udp 0.0.0.0:5060`.
     pub(super) what: String,
     pub(super) bound: Bound,
+}
+
+impl DaemonSeen {
+    /// Whether our addresses are held by an edge.
+    pub(super) fn runs(&self) -> bool {
+        match self {
+            Self::Answers | Self::AnswersWithOtherCertificate => true,
+            Self::Absent(_) => false,
+        }
+    }
 }
 
 /// What came of trying to bind it.

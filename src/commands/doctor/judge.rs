@@ -46,7 +46,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(of_buffers(&facts.machine));
     findings.extend(facts.folders.iter().map(of_folder));
     findings.push(of_clock(facts.clock));
-    findings.extend(facts.certificates.iter().flat_map(|shown| of_certificate(shown, facts.clock)));
+    findings.extend(facts.certificates.iter().flat_map(|shown| of_certificate(shown, facts)));
     findings.extend(facts.trunks.iter().map(of_trunk));
     findings.extend(facts.engines.iter().map(of_engine));
     findings.extend(facts.receivers.iter().map(of_receiver));
@@ -57,11 +57,11 @@ fn of_socket(socket: &Socket, daemon: &DaemonSeen) -> Finding {
     let say = |level, text: String| Finding::new(level, Check::Listen, &socket.what, text);
     match (&socket.bound, daemon) {
         (Bound::Free, DaemonSeen::Absent(_)) => say(Level::Ok, "can be listened on".to_owned()),
-        (Bound::Free, DaemonSeen::Answers) => say(
+        (Bound::Free, DaemonSeen::Answers | DaemonSeen::AnswersWithOtherCertificate) => say(
             Level::Warning,
             "an edge runs, and does not listen here: restart it, if the address was changed since".to_owned(),
         ),
-        (Bound::InUse, DaemonSeen::Answers) => {
+        (Bound::InUse, DaemonSeen::Answers | DaemonSeen::AnswersWithOtherCertificate) => {
             say(Level::Ok, "in use, and the running edge answers /healthz".to_owned())
         }
         (Bound::InUse, DaemonSeen::Absent(why)) => say(
@@ -172,7 +172,7 @@ fn of_ports(machine: &Machine, daemon: &DaemonSeen) -> Vec<Finding> {
     } else {
         say(Level::Ok, format!("enough for {legs} legs, and `max_calls` is {calls}"))
     }];
-    if !machine.ports_taken.is_empty() && matches!(daemon, DaemonSeen::Absent(_)) {
+    if !machine.ports_taken.is_empty() && !daemon.runs() {
         let taken: Vec<String> = machine.ports_taken.iter().map(ToString::to_string).collect();
         findings.push(say(
             Level::Warning,
@@ -302,7 +302,8 @@ fn of_clock(clock: Clock) -> Finding {
     }
 }
 
-fn of_certificate(shown: &Shown, clock: Clock) -> Vec<Finding> {
+fn of_certificate(shown: &Shown, facts: &Facts) -> Vec<Finding> {
+    let clock = facts.clock;
     let say = |level, text: String| Finding::new(level, Check::Certificate, &shown.section, text);
     let Some(read) = &shown.read else {
         return vec![say(
@@ -311,7 +312,7 @@ fn of_certificate(shown: &Shown, clock: Clock) -> Vec<Finding> {
         )];
     };
     let days = (read.until - clock.now).div_euclid(DAY);
-    let names = read.names.join(", ");
+    let names = if read.names.is_empty() { "nobody".to_owned() } else { read.names.join(", ") };
     let mut findings = vec![if read.until <= clock.now {
         say(
             Level::Problem,
@@ -329,6 +330,10 @@ fn of_certificate(shown: &Shown, clock: Clock) -> Vec<Finding> {
     } else {
         say(Level::Ok, format!("for {names}, good for {days} days"))
     }];
+    if facts.daemon == DaemonSeen::AnswersWithOtherCertificate && shown.section == "[http]" {
+        let text = "the running edge shows another one: a new certificate of the API needs a restart";
+        findings.push(say(Level::Warning, text.to_owned()));
+    }
     if read.names.is_empty() {
         let text = "has no name in it that TLS looks at (subjectAltName); have it issued for the name that others call us by";
         findings.push(say(Level::Warning, text.to_owned()));

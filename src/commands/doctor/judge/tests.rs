@@ -205,6 +205,20 @@ fn a_certificate_without_names_or_one_that_cannot_be_read_is_told() {
 }
 
 #[test]
+fn a_renewed_certificate_that_the_running_edge_does_not_show_is_told() {
+    let mut facts = healthy();
+    facts.daemon = DaemonSeen::AnswersWithOtherCertificate;
+    facts.sockets[0].bound = Bound::InUse;
+
+    let findings = judge(&facts);
+
+    assert_eq!(only(&facts, Check::Listen).level, Level::Ok);
+    let told: Vec<&Finding> = findings.iter().filter(|finding| finding.level != Level::Ok).collect();
+    assert_eq!((told.len(), told[0].check), (1, Check::Certificate));
+    assert!(told[0].text.contains("needs a restart"), "{}", told[0]);
+}
+
+#[test]
 fn a_clock_that_is_years_behind_is_a_problem_and_one_left_alone_a_warning() {
     let mut facts = healthy();
     facts.certificates.clear();
