@@ -216,6 +216,21 @@ fn an_engine_that_does_not_read_for_a_while_hears_everything_late() {
 }
 
 #[test]
+fn an_engine_may_want_another_codec_when_it_goes_on() {
+    let mut call = Call::talking();
+    call.says(&speech(160));
+    call.run.voice.lose();
+    call.says(&speech(160));
+    call.ask();
+    call.run.handle(&Message::json(&json!({ "type": "accept", "codec": "l16_8k", "heard": {} })));
+    call.beat();
+    call.says(&speech(160));
+
+    let lengths: Vec<usize> = call.engine.frames.values().map(Vec::len).collect();
+    assert_eq!(lengths, [160, 160, 320], "what was kept is as it was written");
+}
+
+#[test]
 fn what_came_before_something_that_was_heard_was_heard_as_well() {
     let mut call = Call::talking();
     call.says(&speech(160 * 10));

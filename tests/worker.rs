@@ -282,6 +282,53 @@ fn an_engine_that_closes_breaks_or_talks_nonsense_is_told_as_such_and_the_leg_li
 }
 
 #[test]
+fn an_engine_whose_socket_breaks_hears_over_another_one_what_it_missed() {
+    let mut rig = Rig::new(config());
+    let (mut engine, mut far_end) = rig.answered(call(1), Dialect::EdgeV1);
+    engine.say(&json!({ "type": "accept", "resume": true }));
+    rig.until(call(1), |fact| matches!(fact, VoiceFact::Engine(EngineCommand::Accept)).then_some(()));
+    engine.say_audio(Dialect::EdgeV1, 1, &speech(160 * 100));
+    engine.until("playout");
+    let said = speech(160 * 40);
+    far_end.say(&said[..160]);
+    assert_eq!(engine.hear(160), said[..160]);
+
+    drop(engine);
+    let failure = rig.until(call(1), |fact| match fact {
+        VoiceFact::EngineAway(failure) => Some(failure.clone()),
+        _ => None,
+    });
+    assert!(matches!(failure, EngineFailure::Broken(_)), "{failure:?}");
+    for frame in said[160..].chunks(160) {
+        far_end.say(frame);
+    }
+    let mut again = rig.attach(call(1), Dialect::EdgeV1);
+    rig.until(call(1), |fact| matches!(fact, VoiceFact::EngineConnected).then_some(()));
+    let start = Box::new(voice_rig::start(call(1)));
+    rig.order(call(1), VoiceOrder::ResumeEngine { start, away: Duration::from_millis(20) });
+    let asked = again.until("resume");
+    assert_eq!((&asked["token"], &asked["playout"]["segment"]), (&json!("secret"), &json!(1)));
+    again.say(&json!({ "type": "accept", "heard": { "audio": [{ "track": 0, "seq": 0 }] } }));
+    rig.until(call(1), |fact| matches!(fact, VoiceFact::Engine(EngineCommand::Accept)).then_some(()));
+
+    assert_eq!(again.hear(said.len() - 160), said[160..]);
+    let summary = rig.close(call(1));
+    assert_eq!((summary.frames_to_engine, summary.frames_to_engine_dropped), (40, 0));
+}
+
+#[test]
+fn an_engine_that_broke_the_protocol_has_no_second_socket() {
+    let mut rig = Rig::new(config());
+    let (mut engine, _far_end) = rig.answered(call(1), Dialect::EdgeV1);
+    engine.say(&json!({ "type": "accept", "resume": true }));
+    for _ in 0..50 {
+        engine.websocket.send(Message::text("{")).unwrap();
+    }
+
+    rig.until(call(1), |fact| matches!(fact, VoiceFact::EngineGone(_)).then_some(()));
+}
+
+#[test]
 fn an_engine_that_does_not_read_loses_frames_and_then_the_call() {
     let watch = EngineWatch { stall_timeout: Duration::from_millis(300), ..EngineWatch::default() };
     let mut rig = Rig::new(WorkerConfig { watch, ..config() });

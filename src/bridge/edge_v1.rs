@@ -391,10 +391,7 @@ impl EdgeV1 {
                 }
                 match read.aside {
                     Aside::Accepted { codec, resumes, .. } => {
-                        if let Some(codec) = codec.filter(|codec| *codec != self.codec) {
-                            self.codec = codec;
-                            self.border = Border::new(codec.format());
-                        }
+                        self.choose(codec);
                         if resumes && self.offered {
                             self.memory.get_or_insert_default().heard_messages = control::sequence(text);
                         }
@@ -430,7 +427,7 @@ impl EdgeV1 {
         let read = control::read(text)?;
         match (read.aside, read.said) {
             (Aside::Accepted { codec, heard, .. }, said) => {
-                self.codec = codec.unwrap_or(self.codec);
+                self.choose(codec);
                 self.state = State::Speaking { began };
                 if let Some(memory) = &mut self.memory {
                     memory.heard_messages = control::sequence(text).or(memory.heard_messages);
@@ -450,6 +447,14 @@ impl EdgeV1 {
             }
             (_, said @ Said::Command(EngineCommand::Reject { .. })) => Ok(said),
             (Aside::Acknowledged(_) | Aside::Nothing, _) => Err((Mistake::NotResumed, None)),
+        }
+    }
+
+    /// The engine wants to hear this from now on.
+    fn choose(&mut self, codec: Option<FrameCodec>) {
+        if let Some(codec) = codec.filter(|codec| *codec != self.codec) {
+            self.codec = codec;
+            self.border = Border::new(codec.format());
         }
     }
 

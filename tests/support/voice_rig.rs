@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use callingedge::bridge::{Dialler, FrameHeader, SocketLimits};
 use callingedge::call::{
     BargeInPolicy, CallId, Context, Dialect, Direction, EndReason, Engine, EngineEvent, EngineName,
-    EngineStart, FIRST_LEG, Fallback, Mode, ProviderKey, Timestamp, VoiceFact, VoiceOrder,
+    EngineStart, FIRST_LEG, Fallback, Mode, ProviderKey, ResumeOffer, Timestamp, VoiceFact, VoiceOrder,
 };
 use callingedge::worker::{WorkerConfig, Workers};
 use media::{Codec, Negotiated};
@@ -309,7 +309,7 @@ pub(crate) fn start(call: CallId) -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(1_779_298_264_120),
-        resume: None,
+        resume: Some(ResumeOffer { token: "secret".to_owned().into(), within: PATIENCE }),
         parameters: Vec::new(),
     }
 }

@@ -23,6 +23,10 @@ const KEPT_MESSAGES: usize = 1_024;
 /// The most bytes that are kept, of everything: 30 seconds of both tracks in the widest codec.
 const KEPT_BYTES: usize = 3 << 20;
 
+/// A store that became larger than this for an engine that was away is given back, down to [`SMALL`].
+const LARGE: usize = 64 << 10;
+const SMALL: usize = 16 << 10;
+
 /// Tracks that an engine hears.
 pub(super) const TRACKS: usize = 2;
 
@@ -111,6 +115,9 @@ impl Replay {
         let heard = self.entries.iter().rposition(|entry| self.is_heard(entry));
         for _ in 0..heard.map_or(0, |last| last + 1) {
             self.let_go();
+        }
+        if self.bytes.capacity() > LARGE && self.bytes.len() < SMALL {
+            self.bytes.shrink_to(SMALL);
         }
     }
 
