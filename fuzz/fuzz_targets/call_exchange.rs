@@ -301,6 +301,7 @@ fn settings() -> Settings {
             transfer_timeout: Duration::from_secs(6),
             policy: sip::Policy::default(),
             probe_interval: None,
+            follow_redirects: true,
             pass_headers: Vec::new(),
         },
         routes: Vec::new(),

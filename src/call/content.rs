@@ -1,13 +1,15 @@
 //! What of a request's body is ours to read, and how we refuse the rest: RFC 3261 §8.2.3, §20.1.
 
 const SDP: &str = "application/sdp";
+/// What a request about a session may carry.
+pub(super) const ACCEPTED: &str = "application/sdp, multipart/mixed";
 
 /// Why a request that is about a session cannot be acted on, or nothing.
 pub(super) fn refusal(request: &sip::Message) -> Option<(sip::StatusCode, sip::Headers)> {
     if let Err(fault) = request.session_description() {
         let headers = match fault {
             sip::ContentFault::Encoding => vec![("Accept-Encoding".into(), "identity".to_owned())],
-            sip::ContentFault::Type => vec![("Accept".into(), format!("{SDP}, multipart/mixed"))],
+            sip::ContentFault::Type => vec![("Accept".into(), ACCEPTED.to_owned())],
             sip::ContentFault::Malformed | sip::ContentFault::TooDeep => Vec::new(),
         };
         return Some((fault.status(), headers));

@@ -39,6 +39,9 @@ impl Call {
             self.story.change(hands.outputs, |view| view.recording_url = Some(url));
         }
         self.story.answer(hands.now, hands.outputs);
+        // The far end may have answered with a hold.
+        let status = self.talking_status();
+        self.story.change(hands.outputs, |view| view.status = status);
         self.story.tell(hands.now, hands.outputs, EventKind::Answered, raw);
         self.let_speak(hands);
         self.begin_recording(hands);

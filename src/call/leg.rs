@@ -10,6 +10,7 @@ use super::ids::{CallId, LegId};
 use super::number::{self, NotDialable};
 use super::one::{Hands, context_headers};
 use super::output::Output;
+use super::redirect::{self, Redirects};
 use super::settings::Provider;
 
 /// How long a target may say nothing while there is another one.
@@ -53,6 +54,9 @@ pub(super) struct Dialling {
     pub(super) tried: Option<(sip::Target, bool)>,
     /// Where it goes next if it comes to nothing there.
     pub(super) targets: VecDeque<sip::Target>,
+    /// Whom to ask for instead of `to`, where the trunk has sent the call elsewhere.
+    pub(super) elsewhere: Option<sip::Uri>,
+    pub(super) redirects: Redirects,
 }
 
 /// What a target did with an INVITE.
@@ -153,11 +157,12 @@ impl Leg {
         let patience = self.patience();
         let trunk = &self.provider.trunk;
         let dialling = self.dialling.as_mut().ok_or(NotDialable::NoDomain)?;
-        let request_uri = number::uri(&dialling.to, trunk)?;
+        let asked = number::uri(&dialling.to, trunk)?;
         let from = from_address(&dialling.from, &self.provider, &hands.settings.sip_host)?;
         let target = dialling.targets.pop_front().ok_or(NotDialable::NoDomain)?;
         headers.extend(dialling.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
-        let to = sip::NameAddr::new(request_uri.clone());
+        let to = sip::NameAddr::new(asked.clone());
+        let request_uri = dialling.elsewhere.clone().unwrap_or(asked);
         let invite = sip::Invite {
             credentials: trunk.credentials.clone(),
             headers,
@@ -232,6 +237,28 @@ impl Leg {
         let dialling = self.dialling.as_ref()?;
         let (target, false) = dialling.tried? else { return None };
         (!dialling.targets.is_empty()).then_some(target)
+    }
+
+    /// After a refusal: whom of the Contacts that it or an earlier one named the INVITE goes to next, if to anybody.
+    pub(super) fn redirected(&mut self, hands: &mut Hands<'_>, response: &sip::Message) -> Option<sip::Uri> {
+        let trunk = &self.provider.trunk;
+        let status = response.status().filter(|status| status.code() < 600 && trunk.follow_redirects)?;
+        let dialling = self.dialling.as_mut()?;
+        // 305 is deprecated, and 380 is for people.
+        if matches!(status.code(), 300..=302) {
+            let asked = dialling.elsewhere.clone().or_else(|| number::uri(&dialling.to, trunk).ok())?;
+            let forbidden = dialling.redirects.learn(&asked, response, trunk);
+            *hands.forbidden += forbidden.len() as u64;
+        }
+        let next = dialling.redirects.next()?;
+        let usual = match hands.ways.get(&self.provider.key) {
+            Some(ways) => ways.order(hands.now, hands.chance),
+            None => trunk.targets.iter().map(|at| at.target).collect(),
+        };
+        dialling.targets = redirect::way(&next, trunk, usual);
+        dialling.tried = None;
+        dialling.elsewhere = Some(next.clone());
+        (!dialling.targets.is_empty()).then_some(next)
     }
 
     /// A reliable provisional response may be where the answer is (RFC 3262 §5): the 200 of that fork has none then.
@@ -316,7 +343,16 @@ impl Leg {
 impl Dialling {
     /// To `to`, over `targets` in this order.
     pub(super) fn new(to: String, from: String, targets: VecDeque<sip::Target>) -> Self {
-        Self { to, from, headers: Vec::new(), offer: None, tried: None, targets }
+        Self {
+            to,
+            from,
+            headers: Vec::new(),
+            offer: None,
+            tried: None,
+            targets,
+            elsewhere: None,
+            redirects: Redirects::default(),
+        }
     }
 }
 

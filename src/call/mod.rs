@@ -31,6 +31,7 @@ mod outputs;
 mod pace;
 mod party;
 mod record;
+mod redirect;
 mod reference;
 mod registration;
 mod resumption;

@@ -200,6 +200,12 @@ impl Call {
             return;
         }
         self.placed(hands, response);
+        if matches!(self.state, State::Calling { .. })
+            && let Some(elsewhere) = self.leg.redirected(hands, response)
+        {
+            self.milestone(hands, Layer::Signalling, "redirected", Some(format!("{told}: to {elsewhere}")));
+            return self.invite_next(hands);
+        }
         self.milestone(hands, Layer::Signalling, "refused", Some(told));
         self.story.change(hands.outputs, |view| {
             view.sip.code = Some(status.code());

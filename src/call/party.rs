@@ -326,6 +326,11 @@ impl Call {
         if party.leg.judge_refusal(hands, response, &told) && self.party_fails_over(hands, leg, &told) {
             return;
         }
+        let redirected = self.party(leg).and_then(|party| party.leg.redirected(hands, response));
+        if let Some(elsewhere) = redirected {
+            self.milestone(hands, Layer::Signalling, "redirected", Some(format!("{told}: to {elsewhere}")));
+            return self.invite_party(hands, leg);
+        }
         let code = match status.code() {
             486 | 600 => "transfer.busy",
             408 | 480 | 487 => "transfer.no_answer",

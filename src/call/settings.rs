@@ -177,6 +177,8 @@ pub struct Trunk {
     pub policy: sip::Policy,
     /// Between OPTIONS to the target; none when not probed.
     pub probe_interval: Option<Duration>,
+    /// Whether calls that it sends elsewhere (3xx) go there.
+    pub follow_redirects: bool,
     /// Headers of the INVITE that the engine may see beside the usual ones, lower case.
     pub pass_headers: Vec<String>,
 }
@@ -205,6 +207,7 @@ impl Trunk {
             max_duration: Duration::from_secs(7200),
             media_timeout: Duration::from_secs(60),
             transfer_timeout: Duration::from_secs(60),
+            follow_redirects: true,
             pass_headers: Vec::new(),
             policy: sip::Policy::default(),
         }

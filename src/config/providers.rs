@@ -182,6 +182,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         },
         targets: usual.targets,
         register,
+        follow_redirects: section.flag("follow_redirects").unwrap_or(usual.follow_redirects),
         pass_headers: section.list("pass_headers", lower_header).unwrap_or_default(),
     };
     Some(trunk)

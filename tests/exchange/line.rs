@@ -361,6 +361,7 @@ pub(crate) fn settings() -> Settings {
             transfer_timeout: Duration::from_secs(6),
             policy: sip::Policy::default(),
             probe_interval: None,
+            follow_redirects: true,
             pass_headers: vec!["P-Early".into()],
         },
         routes: vec![

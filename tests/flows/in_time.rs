@@ -7,19 +7,22 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use callingedge::bridge::{Credit, Incoming, Interpreter, Outgoing, Said as Spoken};
 use callingedge::call::{
     Answer, CallId, CallRecord, Command, Control, Dialect, DtmfMethod, EndReason, EngineEvent, EngineFailure,
-    Exchange, Health, Output, Record, RecordNumber, RequestId, VoiceFact, VoiceOrder, VoiceSummary,
+    Exchange, Health, Located, Output, Record, RecordNumber, RequestId, VoiceFact, VoiceOrder, VoiceSummary,
 };
 use callingedge::config::{Config, SecretsAre, Surroundings};
 use serde_json::{Value, json};
+use sip::locate::Place;
 
 use crate::carrier::{Arrival, Carrier, LATER, Loss, Order, Said, Weather, configuration};
 use crate::phone::Path;
+use crate::play::{BOB, CAROL};
 
 const EDGE: &str = "10.9.0.1:5060";
 /// One way.
@@ -98,7 +101,7 @@ pub(crate) struct InTime {
     streams: Vec<Stream>,
     sessions: Vec<Session>,
     voices: BTreeMap<CallId, Voice>,
-    shown: BTreeMap<CallId, std::sync::Arc<CallRecord>>,
+    shown: BTreeMap<CallId, Arc<CallRecord>>,
     told: Vec<String>,
     replies: Vec<Answer>,
     health: Option<Health>,
@@ -123,9 +126,21 @@ impl InTime {
             Config::parse(&text, &surroundings).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{text}"));
         let locals = [sip::Transport::Udp, sip::Transport::Tcp].map(|one| sip::Local::new(one, edge()));
         let sip_config = sip::Config::new("callingedge", locals.to_vec());
+        // What a name server says of a name: Bob's phone, and Carol's where he is not there.
+        let place = |phone: usize, rank| Place {
+            target: sip::Target {
+                transport: if weather.stream { sip::Transport::Tcp } else { sip::Transport::Udp },
+                address: phones[phone],
+            },
+            rank,
+            weight: 1,
+        };
+        let found = || Ok(vec![place(BOB, 0), place(CAROL, 1)]);
+        let located: Located = config.settings.names().into_iter().map(|name| (name, found())).collect();
+        let settings = Arc::new(config.settings.located(&located));
         let now = start();
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let exchange = Exchange::new(now, wall, weather.seed ^ 0xED6E, config.settings, sip_config);
+        let exchange = Exchange::new(now, wall, weather.seed ^ 0xED6E, settings, sip_config);
         let mut carrier = Self {
             now,
             exchange,

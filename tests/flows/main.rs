@@ -11,11 +11,13 @@
 //! Every script runs over both, over UDP with 0, 5 and 20 % of all datagrams lost and over TCP, and ends when the daemon
 //! holds nothing any more. `FLOW=name` runs those whose name contains it; `FLOW_SEED=n` runs this seed alone.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-#![allow(dead_code, reason = "what further families need")]
 
 mod carrier;
+mod digest;
+mod early;
 mod in_time;
 mod message;
+mod name_server;
 mod on_wire;
 mod phone;
 mod play;
@@ -23,6 +25,8 @@ mod rfc3665;
 mod rfc5359;
 mod rfc5407;
 mod rfc5589;
+mod sessions;
+mod trunks;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,7 +66,15 @@ impl Flow {
 
 fn flows() -> Vec<&'static Flow> {
     let wanted = std::env::var("FLOW").unwrap_or_default();
-    let families = [rfc3665::FLOWS, rfc5359::FLOWS, rfc5589::FLOWS, rfc5407::FLOWS];
+    let families = [
+        rfc3665::FLOWS,
+        rfc5359::FLOWS,
+        rfc5589::FLOWS,
+        rfc5407::FLOWS,
+        early::FLOWS,
+        sessions::FLOWS,
+        trunks::FLOWS,
+    ];
     families.into_iter().flatten().filter(|flow| flow.name.contains(&wanted)).collect()
 }
 

@@ -27,6 +27,7 @@ use tungstenite::{Message as Frame, WebSocket};
 
 use crate::Flow;
 use crate::carrier::{Arrival, Carrier, Loss, Order, Said, Weather, configuration};
+use crate::name_server;
 use crate::phone::Path;
 use crate::play::Play;
 
@@ -40,8 +41,9 @@ const LETTING_GO: Duration = Duration::from_secs(50);
 /// Plays all of them at once; what has failed.
 pub(crate) fn run(runs: &[(&'static Flow, Weather)]) -> Vec<String> {
     let sockets: Vec<Sockets> = (0..runs.len()).map(|run| Sockets::bind(run, runs[run].1)).collect();
+    let names = name_server::start(sockets.iter().map(|sockets| sockets.addresses.clone()).collect());
     let mut text = format!(
-        "sip.listen = [\"udp:{DAEMON}:0\", \"tcp:{DAEMON}:0\"]\nhttp.listen = \"127.0.0.1:0\"\n\
+        "dns.servers = [\"{names}\"]\nsip.listen = [\"udp:{DAEMON}:0\", \"tcp:{DAEMON}:0\"]\nhttp.listen = \"127.0.0.1:0\"\n\
          media = {{ address = \"{DAEMON}\", advertise = \"{DAEMON}\", workers = 1 }}\n"
     );
     for (number, ((flow, weather), sockets)) in runs.iter().zip(&sockets).enumerate() {

@@ -62,8 +62,8 @@ pub(crate) struct Phone {
     pub(crate) address: SocketAddr,
     clients: Vec<Client>,
     servers: Vec<Server>,
-    /// ACKs of 2xx that were told, by Call-ID and number.
-    acks: Vec<(String, u32)>,
+    /// ACKs of 2xx that were told, by Call-ID, number and who answered.
+    acks: Vec<(String, u32, String)>,
     /// What waits to be sent.
     pub(crate) out: Vec<(Path, Vec<u8>)>,
     /// It does not react to anything, and sends nothing again.
@@ -98,6 +98,7 @@ impl Phone {
             client.request.method() == "INVITE"
                 && client.request.number() == ack.number()
                 && client.request.needed("Call-ID") == ack.needed("Call-ID")
+                && client.told.iter().any(|told| told.status().is_some_and(|status| status / 100 == 2))
         };
         self.out.push((path, ack.wire()));
         if let Some(client) = self.clients.iter_mut().rev().find(is_it) {
@@ -183,7 +184,11 @@ impl Phone {
                 && server.request.number() == message.number()
         };
         let server = self.servers.iter_mut().find(is_it).expect("an ACK belongs to an INVITE");
-        server.again = None;
+        // Another fork of ours may have answered since.
+        let answered = server.response.as_ref().and_then(|response| response.tag("To"));
+        if answered == message.tag("To") {
+            server.again = None;
+        }
         server.acked = true;
         let status = server.response.as_ref().and_then(Message::status).unwrap_or_default();
         assert!(status >= 200, "{}: an ACK before the final response", self.name);
@@ -192,7 +197,8 @@ impl Phone {
             return None;
         }
         assert_ne!(message.branch(), server.request.branch(), "the ACK of a 2xx is a transaction of its own");
-        let known = (message.needed("Call-ID").to_owned(), message.number());
+        let tag = message.tag("To").unwrap_or_default().to_owned();
+        let known = (message.needed("Call-ID").to_owned(), message.number(), tag);
         let came_before = self.acks.contains(&known);
         self.acks.push(known);
         (!came_before).then_some(message)
@@ -237,24 +243,6 @@ impl Phone {
                 again.go_on(now);
                 self.out.push((server.path, response.wire()));
             }
-        }
-    }
-
-    /// It no longer waits for the answer to this request: a CANCEL or BYE has made an end of it.
-    pub(crate) fn forget(&mut self, call_id: &str, method: &str) {
-        let is_it = |client: &&mut Client| {
-            client.request.needed("Call-ID") == call_id && client.request.method() == method
-        };
-        for client in self.clients.iter_mut().filter(is_it) {
-            client.again = None;
-            client.give_up = None;
-        }
-    }
-
-    /// Stops to repeat a response for want of an ACK that is not to come.
-    pub(crate) fn forget_acks(&mut self, call_id: &str) {
-        for server in self.servers.iter_mut().filter(|server| server.request.needed("Call-ID") == call_id) {
-            server.again = None;
         }
     }
 

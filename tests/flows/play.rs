@@ -336,6 +336,46 @@ impl Play {
         self.send_all();
     }
 
+    /// The newest INVITE as it would come by another way: with another branch.
+    pub(crate) fn invite_by_another_way(&mut self, leg: Leg) {
+        let branch = self.draw("z9hG4bK-");
+        let side = &self.sides[leg.0];
+        let Some(mut invite) = side.invite.clone() else { self.fail("there is no INVITE") };
+        let (before, phone, path, now) =
+            (invite.branch().to_owned(), side.phone, side.path, self.carrier.now());
+        for (_, value) in invite.headers.iter_mut().filter(|(name, _)| name == "Via") {
+            *value = value.replace(&before, &branch);
+        }
+        self.phones[phone].request(now, path, invite);
+        self.send_all();
+    }
+
+    /// A request of a dialog that never was.
+    pub(crate) fn stray(&mut self, phone: usize, method: &str, number: &str) -> Leg {
+        let leg = self.side_of_nothing(phone, number);
+        let parts = match method {
+            "INVITE" | "UPDATE" => crate::message::sdp("sendrecv"),
+            "REFER" => bare().with("Refer-To", "<sip:+15550199@example.com>"),
+            "NOTIFY" => bare().with("Event", "refer").with("Subscription-State", "terminated"),
+            _ => bare(),
+        };
+        self.request(leg, method, parts);
+        leg
+    }
+
+    pub(crate) fn stray_ack(&mut self, phone: usize, number: &str) -> Leg {
+        let leg = self.side_of_nothing(phone, number);
+        let ack = self.ack_held_back(leg, bare());
+        self.send_ack(leg, ack);
+        leg
+    }
+
+    fn side_of_nothing(&mut self, phone: usize, number: &str) -> Leg {
+        let leg = self.side_to(phone, number);
+        self.sides[leg.0].remote += ";tag=never";
+        leg
+    }
+
     /// A request outside of any dialog; what comes back comes to its leg.
     pub(crate) fn ask(&mut self, phone: usize, method: &str, number: &str, parts: Parts) -> Leg {
         let leg = self.side_to(phone, number);
@@ -367,6 +407,24 @@ impl Play {
         let now = self.carrier.now();
         self.phones[phone].respond(now, response);
         self.send_all();
+    }
+
+    /// Answers an INVITE as another fork of it.
+    pub(crate) fn reply_as(&mut self, leg: Leg, request: &Message, status: u16, tag: &str, parts: Parts) {
+        let parts = self.filled(leg, parts);
+        let phone = self.sides[leg.0].phone;
+        let response = self.response(phone, request, status, &format!("<sip:fork>;tag={tag}"), parts);
+        let now = self.carrier.now();
+        self.phones[phone].respond(now, response);
+        self.send_all();
+    }
+
+    /// Waits for the ACK of another fork's answer.
+    pub(crate) fn is_acked_by(&mut self, leg: Leg, invite: &Message, tag: &str) -> bool {
+        let is_it = |message: &Message| {
+            message.method() == "ACK" && message.number() == invite.number() && message.tag("To") == Some(tag)
+        };
+        self.either(leg, "an ACK of the other fork", is_it).tag("To") == Some(tag)
     }
 
     fn response(&self, phone: usize, request: &Message, status: u16, local: &str, parts: Parts) -> Message {
@@ -597,18 +655,14 @@ impl Play {
         self.sides[leg.0].target.clone()
     }
 
-    /// The script does not wait for the answer to a request any more.
-    pub(crate) fn forget(&mut self, leg: Leg, method: &str) {
-        let Side { phone, ref call_id, .. } = self.sides[leg.0];
-        let call_id = call_id.clone();
-        self.phones[phone].forget(&call_id, method);
+    /// The stream that the leg runs over is cut, where there is one.
+    pub(crate) fn cut(&mut self, leg: Leg) {
+        self.carrier.cut(self.sides[leg.0].path);
     }
 
-    /// The script knows that no ACK comes any more.
-    pub(crate) fn forget_acks(&mut self, leg: Leg) {
-        let Side { phone, ref call_id, .. } = self.sides[leg.0];
-        let call_id = call_id.clone();
-        self.phones[phone].forget_acks(&call_id);
+    /// The process of the engine that was dialled last ends.
+    pub(crate) fn engine_dies(&mut self) {
+        self.carrier.engine_dies(self.told.len() - 1);
     }
 
     /// A PRACK for a response to `invite` has come and was answered.

@@ -940,6 +940,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             transfer_timeout: Duration::from_secs(6),
             policy: policy(seed),
             probe_interval: None,
+            follow_redirects: true,
             pass_headers: Vec::new(),
         },
         routes: vec![route(NumberPattern::Prefix(String::new()), "native")],

@@ -512,7 +512,10 @@ impl Exchange {
             Some(sip::Method::Options) if self.draining.is_some() => {
                 (sip::StatusCode::SERVICE_UNAVAILABLE, vec![("Retry-After".into(), "10".to_owned())])
             }
-            Some(sip::Method::Options) => (sip::StatusCode::OK, Vec::new()),
+            // RFC 3261 §11.2.
+            Some(sip::Method::Options) => {
+                (sip::StatusCode::OK, vec![("Accept".into(), crate::call::content::ACCEPTED.to_owned())])
+            }
             Some(_) | None => (sip::StatusCode::NOT_IMPLEMENTED, Vec::new()),
         };
         self.endpoint.respond(now, id, status, headers, None);
