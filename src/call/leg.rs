@@ -239,13 +239,18 @@ impl Leg {
         (!dialling.targets.is_empty()).then_some(target)
     }
 
-    /// After a refusal: whom of the Contacts that it or an earlier one named the INVITE goes to next, if to anybody.
-    pub(super) fn redirected(&mut self, hands: &mut Hands<'_>, response: &sip::Message) -> Option<sip::Uri> {
+    /// After a refusal, or no response at all: whom of the Contacts that it or an earlier one named the INVITE goes to
+    /// next, if to anybody.
+    pub(super) fn redirected(
+        &mut self,
+        hands: &mut Hands<'_>,
+        response: Option<&sip::Message>,
+    ) -> Option<sip::Uri> {
         let trunk = &self.provider.trunk;
-        let status = response.status().filter(|status| status.code() < 600 && trunk.follow_redirects)?;
-        let dialling = self.dialling.as_mut()?;
+        let status = response.and_then(sip::Message::status).map_or(408, sip::StatusCode::code);
+        let dialling = self.dialling.as_mut().filter(|_| status < 600 && trunk.follow_redirects)?;
         // 305 is deprecated, and 380 is for people.
-        if matches!(status.code(), 300..=302) {
+        if let (300..=302, Some(response)) = (status, response) {
             let asked = dialling.elsewhere.clone().or_else(|| number::uri(&dialling.to, trunk).ok())?;
             let forbidden = dialling.redirects.learn(&asked, response, trunk);
             *hands.forbidden += forbidden.len() as u64;

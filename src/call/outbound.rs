@@ -139,6 +139,15 @@ impl Call {
         true
     }
 
+    /// Goes on to where the trunk has sent the call (RFC 3261 §8.1.3.4), if there is anybody left there.
+    fn goes_elsewhere(&mut self, hands: &mut Hands<'_>, response: Option<&sip::Message>, why: &str) -> bool {
+        let State::Calling { .. } = self.state else { return false };
+        let Some(elsewhere) = self.leg.redirected(hands, response) else { return false };
+        self.milestone(hands, Layer::Signalling, "redirected", Some(format!("{why}: to {elsewhere}")));
+        self.invite_next(hands);
+        true
+    }
+
     /// A provisional response. The first response of any kind means that the call reached the network.
     pub(super) fn progressed(&mut self, hands: &mut Hands<'_>, response: &sip::Message) {
         self.placed(hands, response);
@@ -200,11 +209,8 @@ impl Call {
             return;
         }
         self.placed(hands, response);
-        if matches!(self.state, State::Calling { .. })
-            && let Some(elsewhere) = self.leg.redirected(hands, response)
-        {
-            self.milestone(hands, Layer::Signalling, "redirected", Some(format!("{told}: to {elsewhere}")));
-            return self.invite_next(hands);
+        if self.goes_elsewhere(hands, Some(response), &told) {
+            return;
         }
         self.milestone(hands, Layer::Signalling, "refused", Some(told));
         self.story.change(hands.outputs, |view| {
@@ -218,6 +224,9 @@ impl Call {
     pub(super) fn failed(&mut self, hands: &mut Hands<'_>, failure: sip::Failure) {
         self.leg.judge(hands, Outcome::Failed(&failure.to_string(), None));
         if self.fail_over(hands, &failure.to_string()) {
+            return;
+        }
+        if self.goes_elsewhere(hands, None, &failure.to_string()) {
             return;
         }
         self.milestone(hands, Layer::Signalling, "no response", Some(failure.to_string()));

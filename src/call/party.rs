@@ -313,6 +313,21 @@ impl Call {
         }
     }
 
+    /// Goes on to where the trunk has sent the INVITE, if there is anybody left there.
+    fn party_goes_elsewhere(
+        &mut self,
+        hands: &mut Hands<'_>,
+        leg: LegId,
+        response: Option<&sip::Message>,
+        why: &str,
+    ) -> bool {
+        let redirected = self.party(leg).and_then(|party| party.leg.redirected(hands, response));
+        let Some(elsewhere) = redirected else { return false };
+        self.milestone(hands, Layer::Signalling, "redirected", Some(format!("{why}: to {elsewhere}")));
+        self.invite_party(hands, leg);
+        true
+    }
+
     fn party_refused(&mut self, hands: &mut Hands<'_>, leg: LegId, response: &sip::Message) {
         let (status, reason) = match response.start_line() {
             sip::StartLine::Response { status, reason } => (status, reason.into_owned()),
@@ -326,10 +341,8 @@ impl Call {
         if party.leg.judge_refusal(hands, response, &told) && self.party_fails_over(hands, leg, &told) {
             return;
         }
-        let redirected = self.party(leg).and_then(|party| party.leg.redirected(hands, response));
-        if let Some(elsewhere) = redirected {
-            self.milestone(hands, Layer::Signalling, "redirected", Some(format!("{told}: to {elsewhere}")));
-            return self.invite_party(hands, leg);
+        if self.party_goes_elsewhere(hands, leg, Some(response), &told) {
+            return;
         }
         let code = match status.code() {
             486 | 600 => "transfer.busy",
@@ -346,7 +359,9 @@ impl Call {
         match party.stage {
             Stage::Calling { .. } => {
                 party.leg.judge(hands, Outcome::Failed(&told, None));
-                if !self.party_fails_over(hands, leg, &told) {
+                if !self.party_fails_over(hands, leg, &told)
+                    && !self.party_goes_elsewhere(hands, leg, None, &told)
+                {
                     self.party_lost(hands, leg, NotReached::told("transfer.unreachable", &told));
                 }
             }

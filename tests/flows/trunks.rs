@@ -22,6 +22,8 @@ const WITH_DENIAL: &str = "deny_destinations = [\"+1900\"]";
 pub(crate) const FLOWS: &[Flow] = &[
     Flow::new("RFC 3261 §8.1.3.4", "redirect_is_followed", redirect_is_followed),
     Flow::new("RFC 3261 §21.3.1", "redirect_to_several", redirect_to_several),
+    Flow::new("RFC 3261 §21.3.1", "redirect_to_somebody_who_is_gone", redirect_to_somebody_who_is_gone)
+        .over("response_timeout_ms = 3000"),
     Flow::new("RFC 3261 §8.1.3.4", "redirect_in_a_circle", redirect_in_a_circle),
     Flow::new("RFC 3261 §8.1.3.4", "redirect_without_end", redirect_without_end),
     Flow::new("RFC 3261 §8.1.3.4", "redirect_to_where_nobody_may_dial", redirect_to_where_nobody_may_dial)
@@ -89,6 +91,20 @@ fn redirect_to_several(play: &mut Play) {
     play.acked(second, &invite);
 
     play.ended("busy", &["placed", "busy"]);
+}
+
+fn redirect_to_somebody_who_is_gone(play: &mut Play) {
+    play.set_deaf(CAROL);
+    play.carrier.kill(CAROL);
+    play.place(json!({ "to": "+15550123" }));
+    let (gone, there) = (contact(play, CAROL, "carol"), contact(play, BOB, "other"));
+    moved(play, &format!("<{gone}>;q=0.9, <{there}>;q=0.2"));
+
+    let (call, invite) = play.called(BOB);
+    assert_eq!(invite.request_uri(), there);
+    answered(play, call, &invite);
+    hangs_up(play, call);
+    play.told_events(&["placed", "answered", "ended"]);
 }
 
 fn redirect_in_a_circle(play: &mut Play) {
