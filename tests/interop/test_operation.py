@@ -67,7 +67,7 @@ def test_the_readmes_first_five_minutes_lead_to_a_call(callingedge, tmp_path, ne
     """Command by command as it stands there, with ports of this test's own and a bot where it says one is."""
     block = re.search(r"```\n(callingedge init.*?)```", README.read_text(), re.DOTALL).group(1)
     commands = [line.split("#")[0].split()[1:] for line in block.splitlines()]
-    assert [command[0] for command in commands] == ["init", "check", "token", "run"]
+    assert [command[0] for command in commands] == ["init", "check", "doctor", "token", "run"]
 
     def run(*words):
         return subprocess.run([callingedge, *words], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
@@ -81,18 +81,19 @@ def test_the_readmes_first_five_minutes_lead_to_a_call(callingedge, tmp_path, ne
         text = text.replace(was, now)
     written.write_text(text)
     assert "is good" in run(*commands[1]).stdout
-    token = run(*commands[2]).stdout.strip()
+    assert "takes our websocket" in run(*commands[2]).stdout
+    token = run(*commands[3]).stdout.strip()
     assert re.fullmatch(r"ce_[0-9a-f]+_[0-9a-f]+", token)
 
     log = tmp_path / "run.log"
     with open(log, "wb") as out:
-        edge = subprocess.Popen([callingedge, *commands[3]], cwd=tmp_path, stdout=out, stderr=out)
+        edge = subprocess.Popen([callingedge, *commands[4]], cwd=tmp_path, stdout=out, stderr=out)
     try:
         address = until(lambda: re.search(r'SIP is heard transport="udp" address=(\S+)', log.read_text()), what="the start")[1]
         phone = new_phone(audio.silence(30))
         phone.dial(f"sip:anything@{address}")
         phone.wait_for("CALL_ESTABLISHED")
-        assert engine.calls
+        assert len(engine.calls) == 2, "the doctor's, and the telephone's"
         phone.hang_up()
         phone.wait_for("CALL_CLOSED")
         edge.send_signal(signal.SIGTERM)
