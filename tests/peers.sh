@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # What must be on the machine, in one place, and its installation where it is missing.
 #
-#   tests/peers.sh build   a C compiler beside the Rust toolchain
+#   tests/peers.sh build   a C compiler and cmake (for libopus) beside the Rust toolchain
 #   tests/peers.sh test    other people's software that the tests talk to
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command that must be there : Debian package that brings it
-build_tools=(cc:gcc make:make)
+build_tools=(cc:gcc make:make cmake:cmake)
 test_peers=(sipp:sip-tester baresip:baresip-core chromium:chromium dnsmasq:dnsmasq-base openssl:openssl)
 
 # Python packages: tests/interop/requirements.txt, into .venv

@@ -196,7 +196,7 @@ impl Trunk {
             credentials: None,
             inbound_credentials: None,
             from: None,
-            codecs: media::Codec::ALL.to_vec(),
+            codecs: media::Codec::USUAL.to_vec(),
             srtp: media::SrtpPolicy::Off,
             destinations: Destinations::default(),
             max_calls: None,

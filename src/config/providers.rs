@@ -286,7 +286,7 @@ fn codecs(section: &mut Section<'_>) -> Vec<media::Codec> {
     if section.is_empty_list("codecs") {
         section.object("codecs", Problem::Conflict("write at least one codec, like [\"PCMU\"]".to_owned()));
     }
-    codecs.unwrap_or_else(|| media::Codec::ALL.to_vec())
+    codecs.unwrap_or_else(|| media::Codec::USUAL.to_vec())
 }
 
 /// Without any written route the provider's own engine takes every number.

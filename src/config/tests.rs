@@ -319,7 +319,7 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         ),
         (
             "[providers.b]\nkind = \"sip-trunk\"\ntenant = \"acme\"\npeers = [\"10.0.0.1\"]\ncodecs = [\"G729\"]",
-            "`codecs` in [providers.b] at line 16: `G729` is not a codec of this edge; write \"PCMU\" or \"PCMA\" or \"G722\"",
+            "`codecs` in [providers.b] at line 16: `G729` is not a codec of this edge; write \"PCMU\" or \"PCMA\" or \"G722\" or \"opus\"",
         ),
         (
             "[workflows.w]\nengine = \"bot\"\nmode = \"routing\"",

@@ -1,4 +1,4 @@
-"""A softphone that speaks G.722: what lies above the telephone's band reaches the engine, comes back, and is recorded."""
+"""A softphone that speaks G.722 or Opus: what lies above the telephone's band reaches the engine, comes back, and is recorded."""
 
 import wave
 
@@ -72,26 +72,34 @@ def echo(call, hears):
         seq += 1
 
 
-@pytest.mark.parametrize("codecs", [None, ["G722", "PCMU"]])
-def test_a_wideband_call_carries_7_khz_to_the_engine_and_back(place, codecs):
+@pytest.mark.parametrize(("codecs", "codec"), [(None, "G722/16000/1"), (["G722", "PCMU"], "G722/16000/1"), (["opus"], "opus/48000/2")])
+def test_a_wideband_call_carries_7_khz_to_the_engine_and_back(place, codecs, codec):
     said = chirp(2.0)
-    edge, phone, engine = place(codecs, "l16_16k", np.concatenate([quiet(0.5), said, quiet(60)]), codec="G722/16000/1")
+    edge, phone, engine = place(codecs, "l16_16k", np.concatenate([quiet(0.5), said, quiet(60)]), codec=codec)
 
     phone.wait_for("CALL_ESTABLISHED")
     until(lambda: len(phone.heard()) > WIDE * 4, 20, "the echo")
     phone.hang_up()
 
     heard = phone.heard()
-    match, at = audio.find(said, heard)
-    assert match > 0.95, match
+    # Opus keeps what is heard, not the wave.
+    least = 0.8 if codec.startswith("opus") else 0.95
+    assert_heard(said, heard, least)
+    _, at = audio.find(said, heard)
     assert above(heard[at:at + len(said)]) > 0.35
     up = np.frombuffer(bytes(engine.calls[0].audio), "<i2").astype(float)
-    assert audio.find(said, up)[0] > 0.97
+    assert_heard(said, up, least)
     tape = until(lambda: finished_tape(edge), 10, "the recording")
     assert tape.getframerate() == WIDE
     sides = np.frombuffer(tape.readframes(tape.getnframes()), "<i2").reshape(-1, 2).astype(float)
-    assert audio.find(said, sides[:, 0])[0] > 0.95
-    assert audio.find(said, sides[:, 1])[0] > 0.9
+    assert_heard(said, sides[:, 0], least)
+    assert_heard(said, sides[:, 1], least)
+
+
+def assert_heard(said, heard, least):
+    """All but two of its pieces, wherever they are: on a busy machine a telephone may stumble."""
+    score = audio.pieces_heard(said, heard, 3200)
+    assert np.count_nonzero(score > least) >= len(score) - 2, score
 
 
 def finished_tape(edge):

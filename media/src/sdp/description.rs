@@ -17,8 +17,8 @@ const MAX_LENGTH: usize = 64 * 1_024;
 /// The most media lines.
 const MAX_MEDIA: usize = 32;
 
-/// The one clock that telephone events may have, that of the codecs.
-const EVENT_CLOCK: u32 = 8_000;
+/// The clocks that telephone events may have: those of the codecs.
+pub(super) const EVENT_CLOCKS: [u32; 2] = [8_000, 48_000];
 
 /// An audio line that we could use.
 #[derive(Debug, Clone)]
@@ -29,7 +29,8 @@ pub(super) struct Stream {
     pub(super) direction: Direction,
     /// In the peer's order, without doubles.
     pub(super) codecs: Vec<(Codec, u8)>,
-    pub(super) telephone_event: Option<u8>,
+    /// Numbers of telephone events, by [`EVENT_CLOCKS`].
+    pub(super) telephone_events: [Option<u8>; 2],
     pub(super) ptime_ms: u16,
     /// Whether the transport is SRTP.
     pub(super) is_secure: bool,
@@ -65,6 +66,17 @@ pub(super) fn is_audio(media: &Media) -> bool {
     media.media.eq_ignore_ascii_case("audio")
 }
 
+impl Stream {
+    /// The number and the clock of telephone events beside a codec: with its own clock, else with the one that all know.
+    pub(super) fn telephone_event(&self, codec: Codec) -> Option<(u8, u32)> {
+        let of = |clock: u32| {
+            let place = EVENT_CLOCKS.iter().position(|known| *known == clock)?;
+            Some((self.telephone_events[place]?, clock))
+        };
+        of(codec.clock_rate()).or_else(|| of(EVENT_CLOCKS[0]))
+    }
+}
+
 /// Reads one audio line that is switched on.
 pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<Stream, SdpError> {
     let is_secure = is_secure(&media.proto)?;
@@ -89,7 +101,7 @@ pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<
         rtcp: rtcp(media, address),
         direction,
         codecs: formats.codecs,
-        telephone_event: formats.telephone_event,
+        telephone_events: formats.telephone_events,
         ptime_ms: ptime.filter(|ptime| *ptime > 0).unwrap_or(20),
         is_secure,
         crypto: Crypto::read(&media.attributes),
@@ -99,7 +111,7 @@ pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<
 /// What the numbers of an `m=` line mean, as far as we speak it.
 struct Formats {
     codecs: Vec<(Codec, u8)>,
-    telephone_event: Option<u8>,
+    telephone_events: [Option<u8>; 2],
 }
 
 impl Formats {
@@ -126,7 +138,7 @@ impl Formats {
                 slot.get_or_insert(rest.trim());
             }
         }
-        let mut formats = Self { codecs: Vec::new(), telephone_event: None };
+        let mut formats = Self { codecs: Vec::new(), telephone_events: [None; 2] };
         let numbers = media.fmt.split_ascii_whitespace().filter_map(|format| format.parse::<u8>().ok());
         for number in numbers.filter(|number| *number < 128) {
             let slot = usize::from(number);
@@ -138,10 +150,10 @@ impl Formats {
                 Some(Encoding::Audio(codec)) if formats.codecs.iter().all(|(known, _)| *known != codec) => {
                     formats.codecs.push((codec, number));
                 }
-                Some(Encoding::TelephoneEvent) if formats.telephone_event.is_none() => {
-                    formats.telephone_event = Some(number).filter(|_| has_digits(parameters[slot]));
+                Some(Encoding::TelephoneEvent { clock }) if formats.telephone_events[clock].is_none() => {
+                    formats.telephone_events[clock] = Some(number).filter(|_| has_digits(parameters[slot]));
                 }
-                Some(Encoding::Audio(_) | Encoding::TelephoneEvent) | None => {}
+                Some(Encoding::Audio(_) | Encoding::TelephoneEvent { .. }) | None => {}
             }
         }
         formats
@@ -150,22 +162,24 @@ impl Formats {
 
 enum Encoding {
     Audio(Codec),
-    TelephoneEvent,
+    TelephoneEvent {
+        /// Its place in [`EVENT_CLOCKS`].
+        clock: usize,
+    },
 }
 
 impl Encoding {
-    /// `name/clock[/channels]`; more than one channel is nothing we speak.
+    /// `name/clock[/channels]`; more channels than a codec of ours has are nothing we speak.
     fn parse(map: &str) -> Option<Self> {
         let mut parts = map.split('/').map(str::trim);
         let name = parts.next()?;
         let clock: u32 = parts.next()?.parse().ok()?;
-        if parts.next().is_some_and(|channels| channels != "1") {
-            return None;
-        }
+        let channels = parts.next().map_or(Some(1), |channels| channels.parse().ok())?;
         if name.eq_ignore_ascii_case("telephone-event") {
-            return (clock == EVENT_CLOCK).then_some(Self::TelephoneEvent);
+            let clock = EVENT_CLOCKS.iter().position(|known| *known == clock && channels == 1)?;
+            return Some(Self::TelephoneEvent { clock });
         }
-        Codec::from_rtpmap(name, clock).map(Self::Audio)
+        Codec::from_rtpmap(name, clock, channels).map(Self::Audio)
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Negotiated {
     pub alternate: Option<Alternate>,
     /// The number under which we send telephone events.
     pub telephone_event: Option<u8>,
+    /// The clock of their durations, both ways, in Hz.
+    pub event_clock: u32,
     /// The number under which the peer sends them, where it differs from what it asked of us.
     pub telephone_event_in: Option<u8>,
     /// What we may send and receive.
@@ -81,6 +83,7 @@ impl Negotiated {
             payload_type: codec.static_payload_type().unwrap_or(96),
             alternate: None,
             telephone_event: Some(101),
+            event_clock: 8_000,
             telephone_event_in: None,
             direction: Direction::SendRecv,
             ptime_ms: 20,

@@ -17,13 +17,13 @@ use bytes::Bytes;
 use sdp_types::{Media, Session};
 
 use super::crypto::Crypto;
-use super::description::{self, Stream};
+use super::description::{self, EVENT_CLOCKS, Stream};
 use super::{Alternate, Direction, LocalMedia, Negotiated, SdpError, SrtpKeys, SrtpPolicy, Transport};
 use crate::{Codec, SrtpKey, SrtpSuite};
 
-/// The number of telephone events in our offers, unless the peer has given them another one before
+/// The numbers of telephone events in our offers, by clock, unless the peer has given them others before
 /// (RFC 3264 §8.3.2: a number keeps its meaning).
-const EVENT_NUMBER: u8 = 101;
+const EVENT_NUMBERS: [u8; 2] = [101, 110];
 
 /// The offer/answer machine of one leg.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Negotiator {
     lines: Vec<Line>,
     /// Agreed last: offered first the next time.
     codec: Option<Codec>,
-    event_number: u8,
+    event_numbers: [u8; 2],
     srtp: SrtpPolicy,
     /// Ours, one a suite; the suite that is agreed on uses its own.
     keys: Vec<SrtpKey>,
@@ -72,7 +72,8 @@ enum Line {
 /// What our audio line says.
 struct Ours<'a> {
     codecs: &'a [(Codec, u8)],
-    telephone_event: Option<u8>,
+    /// Number and clock.
+    telephone_events: Vec<(u8, u32)>,
     direction: Direction,
     crypto: Vec<Crypto>,
 }
@@ -90,7 +91,7 @@ impl Negotiator {
             exchange: Exchange::Settled,
             lines: vec![Line::Audio { proto: String::from("RTP/AVP") }],
             codec: None,
-            event_number: EVENT_NUMBER,
+            event_numbers: EVENT_NUMBERS,
             srtp: SrtpPolicy::Off,
             keys: Vec::new(),
             is_secure: None,
@@ -127,9 +128,12 @@ impl Negotiator {
         let agreed = self.codec.into_iter().filter(|codec| self.local.codecs.contains(codec));
         let others = self.local.codecs.iter().copied().filter(|codec| Some(*codec) != self.codec);
         let codecs: Vec<_> = agreed.chain(others).map(|codec| (codec, number_of(codec))).collect();
-        let telephone_event = Some(self.event_number).filter(|_| self.local.telephone_event);
+        let spoken = |clock: &u32| codecs.iter().any(|(codec, _)| codec.clock_rate() == *clock);
+        let events = self.event_numbers.into_iter().zip(EVENT_CLOCKS);
+        let events = events.filter(|(_, clock)| self.local.telephone_event && spoken(clock));
+        let telephone_events = events.collect();
         let crypto = self.offered_crypto();
-        self.describe(Ours { codecs: &codecs, telephone_event, direction, crypto })
+        self.describe(Ours { codecs: &codecs, telephone_events, direction, crypto })
     }
 
     /// The peer's offer, first or again, and the answer to it. Every `m=` line is answered in its place;
@@ -144,26 +148,30 @@ impl Negotiator {
         }
         let session = description::parse(sdp)?;
         let (index, stream, codec, number) = self.usable(&session)?;
-        let telephone_event = stream.telephone_event.filter(|_| self.local.telephone_event);
+        let event = stream.telephone_event(codec).filter(|_| self.local.telephone_event);
         let direction = stream.direction.reversed().and(self.want);
         let (srtp, crypto) = self.secured(&stream)?.unzip();
 
         self.exchange = Exchange::Settled;
         self.codec = Some(codec);
-        self.event_number = telephone_event.unwrap_or(self.event_number);
+        for (known, theirs) in self.event_numbers.iter_mut().zip(stream.telephone_events) {
+            *known = theirs.unwrap_or(*known);
+        }
         self.lines = session.medias.iter().map(Line::refused).collect();
         self.lines[index] = Line::Audio { proto: session.medias[index].proto.clone() };
 
         self.is_secure = Some(srtp.is_some());
         let crypto = crypto.into_iter().collect();
-        let answer = self.describe(Ours { codecs: &[(codec, number)], telephone_event, direction, crypto });
+        let telephone_events = event.into_iter().collect();
+        let answer = self.describe(Ours { codecs: &[(codec, number)], telephone_events, direction, crypto });
         let negotiated = Negotiated {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
             codec,
             payload_type: number,
             alternate: None,
-            telephone_event,
+            telephone_event: event.map(|(number, _)| number),
+            event_clock: event.map_or(8_000, |(_, clock)| clock),
             telephone_event_in: None,
             direction,
             ptime_ms: stream.ptime_ms,
@@ -195,8 +203,10 @@ impl Negotiator {
         let alternate = codecs
             .next()
             .map(|(codec, payload_type)| Alternate { codec: *codec, payload_type: *payload_type });
-        let telephone_event = stream.telephone_event.filter(|_| self.local.telephone_event);
-        let offered_event = self.event_number;
+        let event = stream.telephone_event(codec).filter(|_| self.local.telephone_event);
+        let clock = event.map_or(8_000, |(_, clock)| clock);
+        let mut events = self.event_numbers.into_iter().zip(EVENT_CLOCKS);
+        let offered_event = events.find_map(|(number, known)| (known == clock).then_some(number));
         let srtp = self.confirmed(&stream)?;
 
         self.exchange = Exchange::Answered { offered };
@@ -208,10 +218,9 @@ impl Negotiator {
             codec,
             payload_type,
             alternate,
-            telephone_event,
-            telephone_event_in: telephone_event
-                .and(Some(offered_event))
-                .filter(|ours| Some(*ours) != telephone_event),
+            telephone_event: event.map(|(number, _)| number),
+            event_clock: clock,
+            telephone_event_in: event.and_then(|(number, _)| offered_event.filter(|ours| *ours != number)),
             direction: stream.direction.reversed().and(offered),
             ptime_ms: stream.ptime_ms,
             srtp,
@@ -366,16 +375,29 @@ impl Line {
             }
         };
         let _ = write!(body, "m=audio {} {proto}", local.port);
-        let numbers = ours.codecs.iter().map(|(_, number)| *number).chain(ours.telephone_event);
+        let numbers = ours
+            .codecs
+            .iter()
+            .map(|(_, number)| *number)
+            .chain(ours.telephone_events.iter().map(|(number, _)| *number));
         for number in numbers {
             let _ = write!(body, " {number}");
         }
         body.push_str("\r\n");
         for (codec, number) in ours.codecs {
-            let _ = write!(body, "a=rtpmap:{number} {}/{}\r\n", codec.name(), codec.clock_rate());
+            let _ = write!(body, "a=rtpmap:{number} {}/{}", codec.name(), codec.clock_rate());
+            match codec.channels() {
+                1 => body.push_str("\r\n"),
+                channels => {
+                    let _ = write!(body, "/{channels}\r\n");
+                }
+            }
+            if let Some(parameters) = codec.parameters() {
+                let _ = write!(body, "a=fmtp:{number} {parameters}\r\n");
+            }
         }
-        if let Some(number) = ours.telephone_event {
-            let _ = write!(body, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-15\r\n");
+        for (number, clock) in &ours.telephone_events {
+            let _ = write!(body, "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n");
         }
         ours.crypto.iter().for_each(|crypto| crypto.write(body));
         let _ = write!(body, "a=ptime:{}\r\na={}\r\n", local.ptime_ms, ours.direction.attribute());
@@ -388,5 +410,6 @@ fn number_of(codec: Codec) -> u8 {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,
         Codec::G722 => 9,
+        Codec::Opus => 111,
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct DtmfIn {
     press: Option<Press>,
     digits: VecDeque<DtmfDigit>,
     heard: u64,
+    /// Ticks of a duration in a millisecond.
+    per_ms: u32,
 }
 
 /// The latest press.
@@ -54,8 +56,14 @@ impl EventPayload {
 }
 
 impl DtmfIn {
-    pub(super) fn new() -> Self {
-        Self { press: None, digits: VecDeque::with_capacity(WAITING), heard: 0 }
+    /// For events whose durations are told at this clock, in Hz.
+    pub(super) fn new(clock: u32) -> Self {
+        let per_ms = (clock / 1_000).max(1);
+        Self { press: None, digits: VecDeque::with_capacity(WAITING), heard: 0, per_ms }
+    }
+
+    pub(super) fn switch_clock(&mut self, clock: u32) {
+        self.per_ms = (clock / 1_000).max(1);
     }
 
     /// One packet. Events that are no digit (flash, tones of fax) end a press and are nothing themselves.
@@ -117,7 +125,7 @@ impl DtmfIn {
         let Some(digit) = Digit::from_event(press.event) else { return };
         self.heard += 1;
         if self.digits.len() < WAITING {
-            let duration_ms = (press.before + press.duration) / 8;
+            let duration_ms = (press.before + press.duration) / self.per_ms;
             self.digits.push_back(DtmfDigit { digit, duration_ms });
         }
     }

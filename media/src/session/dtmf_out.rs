@@ -38,6 +38,8 @@ pub(super) struct DtmfOut {
     queue: VecDeque<(Digit, u16)>,
     state: State,
     sent: u64,
+    /// Ticks of a duration in 1/8,000 s.
+    scale: u16,
 }
 
 /// The head draws it.
@@ -58,8 +60,14 @@ pub(super) struct EventPacket {
 }
 
 impl DtmfOut {
-    pub(super) fn new() -> Self {
-        Self { queue: VecDeque::with_capacity(WAITING), state: State::Quiet, sent: 0 }
+    /// For events whose durations are told at this clock, in Hz.
+    pub(super) fn new(clock: u32) -> Self {
+        let scale = scale_of(clock);
+        Self { queue: VecDeque::with_capacity(WAITING), state: State::Quiet, sent: 0, scale }
+    }
+
+    pub(super) fn switch_clock(&mut self, clock: u32) {
+        self.scale = scale_of(clock);
     }
 
     pub(super) fn push(&mut self, digit: Digit, duration: Duration) -> Result<(), DtmfRefused> {
@@ -67,7 +75,9 @@ impl DtmfOut {
             return Err(DtmfRefused::Full);
         }
         let milliseconds = duration.clamp(SHORTEST, LONGEST).as_millis();
-        self.queue.push_back((digit, u16::try_from(milliseconds * 8).unwrap_or(u16::MAX)));
+        let units = u16::try_from(milliseconds * 8).unwrap_or(u16::MAX);
+        // A faster clock fills the 16 bits of a duration sooner.
+        self.queue.push_back((digit, units.min(u16::MAX / self.scale)));
         Ok(())
     }
 
@@ -92,7 +102,7 @@ impl DtmfOut {
                     0 | 1 => State::Pausing { beats: PAUSE },
                     _ => State::Ending { digit, timestamp, total, left: left - 1 },
                 };
-                Some(packet(digit, timestamp, total, true, false))
+                Some(packet(digit, timestamp, total.saturating_mul(self.scale), true, false))
             }
             State::Pausing { beats } => {
                 self.state = match beats {
@@ -113,12 +123,16 @@ impl DtmfOut {
         let elapsed = elapsed.saturating_add(SAMPLES_PER_BEAT as u16);
         if elapsed < total {
             self.state = State::Sounding { digit, timestamp, elapsed, total };
-            return packet(digit, timestamp, elapsed, false, marker);
+            return packet(digit, timestamp, elapsed.saturating_mul(self.scale), false, marker);
         }
         self.sent += 1;
         self.state = State::Ending { digit, timestamp, total, left: REPEATS };
-        packet(digit, timestamp, total, true, marker)
+        packet(digit, timestamp, total.saturating_mul(self.scale), true, marker)
     }
+}
+
+fn scale_of(clock: u32) -> u16 {
+    u16::try_from(clock / 8_000).unwrap_or(1).max(1)
 }
 
 fn packet(digit: Digit, timestamp: u32, duration: u16, end: bool, marker: bool) -> EventPacket {
@@ -133,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_digit_of_100_ms_is_five_growing_packets_with_the_last_one_three_times() {
-        let mut out = DtmfOut::new();
+        let mut out = DtmfOut::new(8_000);
         out.push(five(), Duration::from_millis(100)).unwrap();
 
         let packets: Vec<_> = (0..7).map(|beat| out.next(1_000 + 160 * beat).unwrap()).collect();
@@ -151,7 +165,7 @@ mod tests {
 
     #[test]
     fn two_digits_have_at_least_50_ms_of_audio_between() {
-        let mut out = DtmfOut::new();
+        let mut out = DtmfOut::new(8_000);
         out.push(five(), Duration::from_millis(40)).unwrap();
         out.push(five(), Duration::from_millis(40)).unwrap();
 
@@ -164,7 +178,7 @@ mod tests {
     #[test]
     fn durations_are_kept_within_what_can_be_heard_and_written() {
         for (asked, heard) in [(0, 320_u16), (40, 320), (250, 2_000), (60_000, 64_000)] {
-            let mut out = DtmfOut::new();
+            let mut out = DtmfOut::new(8_000);
             out.push(five(), Duration::from_millis(asked)).unwrap();
 
             let last = std::iter::from_fn(|| out.next(0)).last().unwrap();
@@ -175,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_33rd_waiting_digit_is_refused() {
-        let mut out = DtmfOut::new();
+        let mut out = DtmfOut::new(8_000);
 
         let taken = (0..40).take_while(|_| out.push(five(), SHORTEST).is_ok()).count();
 

@@ -101,6 +101,15 @@ impl Gaps {
         remember(&mut self.recent, audio);
     }
 
+    /// Puts what a codec has recovered of `gap` units, and the frame behind it: [`Self::next`] hands out both.
+    pub(super) fn put(&mut self, gap: u32, stamp: Stamp, length: u32, recovered: &[u8], audio: &[u8]) {
+        self.waiting.clear();
+        self.waiting.extend_from_slice(recovered);
+        self.guessed = self.waiting.len();
+        self.waiting.extend_from_slice(audio);
+        self.begin(gap, stamp, length);
+    }
+
     /// Guesses `gap` units and puts the frame behind them: [`Self::next`] hands out both.
     pub(super) fn fill(&mut self, gap: u32, stamp: Stamp, length: u32, audio: &[u8]) {
         let (format, rate) = (self.format, self.format.rate());
@@ -124,8 +133,13 @@ impl Gaps {
             self.guessed = self.waiting.len();
             write(format, following, bytes, &mut self.waiting);
         }
+        self.begin(gap, stamp, length);
+    }
+
+    /// What waits is handed out from its beginning.
+    fn begin(&mut self, gap: u32, stamp: Stamp, length: u32) {
         self.handed_out = 0;
-        self.piece = length as usize * format.bytes_per_unit();
+        self.piece = length as usize * self.format.bytes_per_unit();
         self.stamp = Stamp { media_time: stamp.media_time.wrapping_sub(gap), ..stamp };
         self.next = Some(stamp.media_time.wrapping_add(length));
         self.total += u64::from(gap);

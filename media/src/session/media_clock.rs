@@ -33,12 +33,13 @@ impl MediaClock {
     }
 
     /// The media time of the newest packet, and whether the timestamp had to be left aside.
-    pub(super) fn newest(&mut self, now: Instant, timestamp: u32, samples: u32) -> (u32, bool) {
+    /// `samples`: how long it lasts, in units; `scale`: ticks of the timestamp in a unit.
+    pub(super) fn newest(&mut self, now: Instant, timestamp: u32, samples: u32, scale: u32) -> (u32, bool) {
         let (media_time, jumped) = match (self.last, self.anew.take()) {
             (None, _) => (0, false),
             (Some(_), Some(chosen)) => (chosen, true),
             (Some(last), None) => {
-                let step = timestamp.wrapping_sub(last.timestamp).cast_signed();
+                let step = timestamp.wrapping_sub(last.timestamp).cast_signed() / scale.max(1).cast_signed();
                 let passed = samples_in(now, last.arrived);
                 if step < 0 || (i64::from(step) - i64::from(passed)).abs() > TOLERANCE {
                     (last.after(now), true)
@@ -52,9 +53,9 @@ impl MediaClock {
     }
 
     /// The media time of a packet that came after newer ones.
-    pub(super) fn older(&self, timestamp: u32) -> u32 {
+    pub(super) fn older(&self, timestamp: u32, scale: u32) -> u32 {
         match self.last {
-            Some(last) => last.media_time.wrapping_sub(last.timestamp.wrapping_sub(timestamp)),
+            Some(last) => last.media_time.wrapping_sub(last.timestamp.wrapping_sub(timestamp) / scale.max(1)),
             None => 0,
         }
     }
@@ -84,49 +85,49 @@ mod tests {
 
         let times: Vec<_> = (0..4)
             .map(|packet| {
-                clock.newest(start + ms(20 * u64::from(packet)), first.wrapping_add(160 * packet), 160)
+                clock.newest(start + ms(20 * u64::from(packet)), first.wrapping_add(160 * packet), 160, 1)
             })
             .collect();
 
         assert_eq!(times, [(0, false), (160, false), (320, false), (480, false)]);
-        assert_eq!(clock.older(first.wrapping_add(320)), 320);
+        assert_eq!(clock.older(first.wrapping_add(320), 1), 320);
     }
 
     #[test]
     fn suppressed_silence_is_a_step_and_no_jump() {
         let (start, mut clock) = clock();
-        clock.newest(start, 1_000, 160);
+        clock.newest(start, 1_000, 160, 1);
 
-        assert_eq!(clock.newest(start + ms(30_000), 241_000, 160), (240_000, false));
+        assert_eq!(clock.newest(start + ms(30_000), 241_000, 160, 1), (240_000, false));
     }
 
     #[test]
     fn timestamps_that_stood_still_or_start_over_are_replaced_by_the_time_that_passed() {
         let (start, mut clock) = clock();
-        clock.newest(start, 5_000_000, 160);
+        clock.newest(start, 5_000_000, 160, 1);
 
-        assert_eq!(clock.newest(start + ms(20_000), 5_000_160, 160), (160_000, true), "stood still");
-        assert_eq!(clock.newest(start + ms(20_020), 7, 160), (160_160, true), "started over");
-        assert_eq!(clock.newest(start + ms(20_040), 3_000_000_000, 160), (160_320, true), "jumped");
-        assert_eq!(clock.newest(start + ms(20_060), 3_000_000_160, 160), (160_480, false), "goes on");
+        assert_eq!(clock.newest(start + ms(20_000), 5_000_160, 160, 1), (160_000, true), "stood still");
+        assert_eq!(clock.newest(start + ms(20_020), 7, 160, 1), (160_160, true), "started over");
+        assert_eq!(clock.newest(start + ms(20_040), 3_000_000_000, 160, 1), (160_320, true), "jumped");
+        assert_eq!(clock.newest(start + ms(20_060), 3_000_000_160, 160, 1), (160_480, false), "goes on");
     }
 
     #[test]
     fn another_stream_goes_on_where_the_first_one_was() {
         let (start, mut clock) = clock();
-        clock.newest(start, 77, 160);
+        clock.newest(start, 77, 160, 1);
         clock.restart(start + ms(40));
 
-        assert_eq!(clock.newest(start + ms(40), 900_000, 160), (320, true));
+        assert_eq!(clock.newest(start + ms(40), 900_000, 160, 1), (320, true));
     }
 
     #[test]
     fn a_clock_of_ours_that_stands_still_does_no_harm() {
         let (start, mut clock) = clock();
-        clock.newest(start, 0, 160);
+        clock.newest(start, 0, 160, 1);
 
-        assert_eq!(clock.newest(start, 160, 160), (160, false));
-        assert_eq!(clock.newest(start - ms(10), 320, 160), (320, false));
+        assert_eq!(clock.newest(start, 160, 160, 1), (160, false));
+        assert_eq!(clock.newest(start - ms(10), 320, 160, 1), (320, false));
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test asks once, for its beginning")]

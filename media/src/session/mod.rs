@@ -148,6 +148,8 @@ pub struct Session {
     window: Window,
     coding: Coding,
     gaps: Option<Gaps>,
+    /// Room for what a codec has recovered.
+    recovered: Vec<u8>,
     dtmf_in: DtmfIn,
     activity: Activity,
 
@@ -209,13 +211,14 @@ impl Session {
             window: Window::new(Wait { least: config.reorder_wait / 6, most: config.reorder_wait }),
             coding: Coding::new(negotiated.codec.format()),
             gaps: config.conceal.then(|| Gaps::new(negotiated.codec.format())),
-            dtmf_in: DtmfIn::new(),
+            recovered: Vec::new(),
+            dtmf_in: DtmfIn::new(negotiated.event_clock),
             activity: Activity { patience: config.inactivity, last: now, told: false },
             codec: negotiated.codec,
             payload_type: negotiated.payload_type,
             telephone_event: negotiated.telephone_event,
             playout: Playout::new(negotiated.codec.format(), config.playout_limit, config.seed),
-            dtmf_out: DtmfOut::new(),
+            dtmf_out: DtmfOut::new(negotiated.event_clock),
             ssrc: config.ssrc,
             // RFC 3711 §3.3.1: far from the first wrap, lest a peer that misses the beginning miscounts.
             sequence: if negotiated.srtp.is_some() {
@@ -245,6 +248,8 @@ impl Session {
         self.codec = negotiated.codec;
         self.payload_type = negotiated.payload_type;
         self.telephone_event = negotiated.telephone_event;
+        self.dtmf_in.switch_clock(negotiated.event_clock);
+        self.dtmf_out.switch_clock(negotiated.event_clock);
         if self.telephone_event.is_none() {
             self.dtmf_out.clear();
         }
@@ -302,13 +307,22 @@ impl Session {
         if self.gaps.as_ref().is_none_or(|gaps| !gaps.has_next()) {
             let (frame, payload) = self.window.take(now)?;
             let length = frame.codec.length_of(payload);
-            let audio = self.coding.decode(frame.codec, payload);
             let Frame { media_time, discontinuity, marker, missing, .. } = frame;
             let capture = frame.arrived.saturating_duration_since(self.start);
             let gap = self.gaps.as_ref().and_then(|gaps| gaps.before(missing, media_time, length));
+            let recovered = gap.and_then(|gap| self.coding.recover(frame.codec, payload, gap));
+            let is_recovered = recovered.map(|audio| {
+                self.recovered.clear();
+                self.recovered.extend_from_slice(audio);
+            });
+            let audio = self.coding.decode(frame.codec, payload);
             match (&mut self.gaps, gap) {
                 (Some(gaps), Some(gap)) => {
-                    gaps.fill(gap, Stamp { media_time, capture, marker }, length, audio);
+                    let stamp = Stamp { media_time, capture, marker };
+                    match is_recovered {
+                        Some(()) => gaps.put(gap, stamp, length, &self.recovered, audio),
+                        None => gaps.fill(gap, stamp, length, audio),
+                    }
                 }
                 (gaps, _) => {
                     if let Some(gaps) = gaps {
@@ -449,7 +463,10 @@ impl Session {
             jitter_ms: stream.map_or(0.0, |stream| stream.jitter() as f32 / 8.0),
             rtt_ms: self.rtcp.round_trip.map(|trip| trip.as_secs_f32() * 1_000.0),
             remote_loss_pct: self.rtcp.remote_loss.map(|fraction| f32::from(fraction) * 100.0 / 256.0),
-            remote_jitter_ms: self.rtcp.remote_jitter.map(|jitter| jitter as f32 / 8.0),
+            remote_jitter_ms: self
+                .rtcp
+                .remote_jitter
+                .map(|jitter| jitter as f32 / (self.codec.clock_rate() / 1_000) as f32),
             sent: self.counts.sent,
             frames_up: self.counts.frames_up,
             concealed_ms: self.gaps.as_ref().map_or(0, |gaps| gaps.total() / 8),
@@ -585,13 +602,15 @@ impl Session {
         self.window.admit(now, number)?;
         let (timestamp, bytes) = (packet.timestamp(), packet.payload());
         let (media_time, discontinuity) = if newest {
-            self.clock.newest(now, timestamp, codec.length_of(bytes))
+            self.clock.newest(now, timestamp, codec.length_of(bytes), codec.ticks_per_unit())
         } else {
-            (self.clock.older(timestamp), false)
+            (self.clock.older(timestamp, codec.ticks_per_unit()), false)
         };
         if let Some(stream) = &mut self.stream {
-            let arrival = now.saturating_duration_since(self.start).as_micros() * 8 / 1_000;
-            stream.measure(arrival as u32, timestamp);
+            let scale = codec.ticks_per_unit();
+            let arrival =
+                now.saturating_duration_since(self.start).as_micros() * 8 * u128::from(scale) / 1_000;
+            stream.measure(arrival as u32, timestamp, scale);
         }
         let Some((slot, place)) = self.window.slot() else { return Err(Discard::WindowFull) };
         place[..bytes.len()].copy_from_slice(bytes);

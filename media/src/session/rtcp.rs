@@ -129,7 +129,7 @@ impl Rtcp {
             let lost = u32::try_from(stream.lost()).unwrap_or(u32::MAX).min(0x7F_FFFF);
             writer.u32(u32::from(stream.fraction_lost()) << 24 | lost)?;
             writer.u32(stream.reported_highest())?;
-            writer.u32(stream.jitter())?;
+            writer.u32(stream.reported_jitter())?;
             let (last, delay) = self
                 .last_report
                 .map_or((0, 0), |(middle, came)| (middle, fixed_point(now.saturating_duration_since(came))));

@@ -29,6 +29,8 @@ pub(super) struct Stream {
     received_before: u64,
     /// RFC 3550 A.8, in units of the timestamp, the jitter times 16.
     transit: Option<u32>,
+    /// Ticks of the clock in 1/8,000 s.
+    scale: u32,
     jitter: u32,
 }
 
@@ -59,6 +61,7 @@ impl Stream {
             expected_before: 0,
             received_before: 0,
             transit: None,
+            scale: 1,
             jitter: 0,
         }
     }
@@ -105,11 +108,15 @@ impl Stream {
         Place::Unconfirmed
     }
 
-    /// RFC 3550 A.8. `arrival` and `timestamp` in the units of the codec's clock.
-    pub(super) fn measure(&mut self, arrival: u32, timestamp: u32) {
+    /// RFC 3550 A.8. `arrival` and `timestamp` in ticks of the codec's clock, of which 1/8,000 s has `scale`. A codec with another
+    /// clock begins anew (RFC 7160 §4.2).
+    pub(super) fn measure(&mut self, arrival: u32, timestamp: u32, scale: u32) {
+        if std::mem::replace(&mut self.scale, scale) != scale {
+            self.transit = None;
+        }
         let transit = arrival.wrapping_sub(timestamp);
         if let Some(before) = self.transit.replace(transit) {
-            let difference = transit.wrapping_sub(before).cast_signed().unsigned_abs();
+            let difference = transit.wrapping_sub(before).cast_signed().unsigned_abs() / scale.max(1);
             // A jump of the sender's clock is no jitter, and would take minutes to fade.
             if difference < 80_000 {
                 self.jitter = self.jitter + difference - ((self.jitter + 8) >> 4);
@@ -117,9 +124,14 @@ impl Stream {
         }
     }
 
-    /// Interarrival jitter in units of the codec's clock.
+    /// Interarrival jitter in 1/8,000 s.
     pub(super) fn jitter(&self) -> u32 {
         self.jitter >> 4
+    }
+
+    /// The same in ticks of the codec's clock, as RTCP reports it.
+    pub(super) fn reported_jitter(&self) -> u32 {
+        self.jitter() * self.scale
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -228,7 +240,7 @@ mod tests {
     fn jitter_settles_at_the_mean_difference_of_transit() {
         let mut stream = Stream::new(1, 0);
         for packet in 0..1_000_u32 {
-            stream.measure(160 * packet + 80 * (packet % 2), 160 * packet);
+            stream.measure(160 * packet + 80 * (packet % 2), 160 * packet, 1);
         }
 
         assert!((79..=81).contains(&stream.jitter()), "{}", stream.jitter());

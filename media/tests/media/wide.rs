@@ -127,13 +127,7 @@ fn whether_our_first_codec_is_wide_decides_what_an_offer_comes_to() {
         (&wide_first[..], "0", Codec::Pcmu),
     ];
     for (ours, theirs, expected) in cases {
-        let local = LocalMedia {
-            address: "192.0.2.9".parse().unwrap(),
-            port: 4_000,
-            codecs: ours.to_vec(),
-            telephone_event: true,
-            ptime_ms: 20,
-        };
+        let local = local(ours);
         let offer = format!(
             "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP {theirs}\r\n"
         );
@@ -143,6 +137,95 @@ fn whether_our_first_codec_is_wide_decides_what_an_offer_comes_to() {
         assert_eq!(agreed.codec, expected, "{ours:?} and {theirs}");
         let answer = String::from_utf8(answer.to_vec()).unwrap();
         assert_eq!(answer.contains("a=rtpmap:9 G722/8000"), expected == Codec::G722, "{answer}");
+    }
+}
+
+/// RFC 7587 §4.1: the clock is 48,000 Hz whatever is in the packets.
+#[test]
+fn opus_carries_wide_speech_under_a_clock_of_48_khz() {
+    let start = start();
+    let (mut speaker, mut listener) = (session(start, Codec::Opus), session(start, Codec::Opus));
+    speaker.playout().push(SEGMENT, WIDE, &tone(1_000.0, 16_000, 16_000)).unwrap();
+
+    let sent = beats(&mut speaker, start, 50);
+
+    let packets: Vec<_> =
+        sent.iter().map(|sent| RtpPacket::parse(&sent.as_ref().unwrap().0).unwrap()).collect();
+    let steps = packets.windows(2).map(|pair| pair[1].timestamp().wrapping_sub(pair[0].timestamp()));
+    assert!(steps.clone().all(|step| step == 960), "{:?}", steps.collect::<Vec<_>>());
+    assert!(packets.iter().all(|packet| (1..=160).contains(&packet.payload_len())));
+    let (mut heard, mut times) = (Vec::new(), Vec::new());
+    for (at, packet) in (0..).zip(&sent) {
+        let now = start + ms(20 * at);
+        listener.handle_rtp(now, peer(), &packet.as_ref().unwrap().0).unwrap();
+        while let Some(frame) = listener.next_frame(now) {
+            times.push(frame.media_time);
+            heard.extend(frame.payload.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+        }
+    }
+    assert_eq!(times, (0..50).map(|beat| 160 * beat).collect::<Vec<u32>>());
+    assert!((level(&heard[4_000..]) - 8_000.0 / 2.0_f64.sqrt()).abs() < 800.0, "{}", level(&heard[4_000..]));
+    assert!(listener.statistics(start + ms(1_000)).jitter_ms < 1.0);
+}
+
+/// Both ends of a session agree on Opus, its events and their clock; a key lasts as long as it was pressed.
+#[test]
+fn keys_beside_opus_have_its_clock_or_the_old_one() {
+    let theirs = |events: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 96 97 98\r\n\
+             a=rtpmap:96 opus/48000/2\r\n{events}"
+        )
+    };
+    let cases = [
+        ("a=rtpmap:97 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000\r\n", 98, 48_000),
+        ("a=rtpmap:97 telephone-event/8000\r\n", 97, 8_000),
+    ];
+    for (events, number, clock) in cases {
+        let local = local(&[Codec::Pcmu, Codec::Opus]);
+        let (agreed, answer) = Negotiator::new(local, 1).handle_offer(theirs(events).as_bytes()).unwrap();
+
+        assert_eq!((agreed.codec, agreed.payload_type), (Codec::Opus, 96));
+        assert_eq!((agreed.telephone_event, agreed.event_clock), (Some(number), clock));
+        let answer = String::from_utf8(answer.to_vec()).unwrap();
+        assert!(answer.contains("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1"), "{answer}");
+        assert!(answer.contains(&format!("a=rtpmap:{number} telephone-event/{clock}\r\n")), "{answer}");
+
+        let start = start();
+        let mut speaker = Session::new(start, &agreed, SessionConfig::from_seed(1));
+        let mut listener = Session::new(start, &agreed, SessionConfig::from_seed(2));
+        speaker.send_dtmf(media::Digit::try_from('7').unwrap(), ms(200)).unwrap();
+        for (at, packet) in (0..).zip(beats(&mut speaker, start, 20)) {
+            let now = start + ms(20 * at);
+            listener.handle_rtp(now, peer(), &packet.unwrap().0).unwrap();
+            while listener.next_frame(now).is_some() {}
+        }
+        let digit = listener.next_dtmf().unwrap();
+        assert_eq!((digit.digit.as_char(), digit.duration_ms), ('7', 200), "at {clock} Hz");
+        assert_eq!(listener.next_dtmf(), None);
+    }
+}
+
+#[test]
+fn an_offer_with_opus_names_events_of_both_clocks_and_one_without_does_not() {
+    for (codecs, wide) in [(&[Codec::Pcmu, Codec::Opus][..], true), (&[Codec::Pcmu, Codec::G722][..], false)]
+    {
+        let offer = Negotiator::new(local(codecs), 1).offer(media::Direction::SendRecv);
+
+        let offer = String::from_utf8(offer.to_vec()).unwrap();
+        assert!(offer.contains("a=rtpmap:101 telephone-event/8000\r\n"), "{offer}");
+        assert_eq!(offer.contains("a=rtpmap:110 telephone-event/48000\r\n"), wide, "{offer}");
+        assert_eq!(offer.contains("a=rtpmap:111 opus/48000/2\r\n"), wide, "{offer}");
+    }
+}
+
+fn local(codecs: &[Codec]) -> LocalMedia {
+    LocalMedia {
+        address: "192.0.2.9".parse().unwrap(),
+        port: 4_000,
+        codecs: codecs.to_vec(),
+        telephone_event: true,
+        ptime_ms: 20,
     }
 }
 

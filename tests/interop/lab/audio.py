@@ -32,11 +32,19 @@ def write(path, samples, rate=RATE):
         out.writeframes(np.asarray(samples).astype("<i2").tobytes())
 
 
-def read(path):
-    """What has been written of a recording so far: its header may not be finished."""
+def read(path, rate=None):
+    """What has been written of a recording so far: its header may not be finished. Its channels are mixed, and with `rate`
+    it is as many samples a second as that."""
     data = pathlib.Path(path).read_bytes()
     at = data.index(b"data") + 8
-    return np.frombuffer(data[at:len(data) - (len(data) - at) % 2], "<i2").astype(float)
+    channels, own = int.from_bytes(data[22:24], "little"), int.from_bytes(data[24:28], "little")
+    samples = np.frombuffer(data[at:len(data) - (len(data) - at) % (2 * channels)], "<i2").astype(float)
+    samples = samples.reshape(-1, channels).mean(axis=1)
+    if rate in (None, own) or not len(samples):
+        return samples
+    length = len(samples) * rate // own
+    spectrum = np.fft.rfft(samples)[:length // 2 + 1]
+    return np.fft.irfft(spectrum, length) * length / len(samples)
 
 
 def silence(seconds):

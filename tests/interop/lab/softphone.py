@@ -47,7 +47,7 @@ class Softphone:
             f"sip_listen 127.0.0.1:{self.port}", "net_interface 127.0.0.1", "rtp_ports 12000-19998",
             f"audio_source aufile,{microphone}", "audio_player aubridge,ear", "audio_alert aubridge,bell",
             f"ausrc_srate {self.rate}", f"auplay_srate {self.rate}", "ausrc_channels 1", "auplay_channels 1", "dtmf_mode rtp-event",
-            f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "g722", "aufile", "aubridge", "sndfile", "srtp")),
+            f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp")),
             "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
             f"ctrl_tcp_listen 127.0.0.1:{control}", f"snd_path {directory}", "",
         ]))
@@ -98,7 +98,7 @@ class Softphone:
 
     def _recording(self, direction):
         recordings = sorted(self.directory.glob(f"dump-*-{direction}.wav"))
-        return audio.read(recordings[-1]) if recordings else audio.silence(0)
+        return audio.read(recordings[-1], self.rate) if recordings else audio.silence(0)
 
     def _listen(self):
         text = b""
