@@ -130,6 +130,22 @@ fn an_engine_that_does_nothing_is_heard_again_after_4_seconds() {
     assert_eq!((call.tally.barge_ins, call.tally.holds_expired), (1, 1));
 }
 
+/// Whoever hangs up after the last word is not kept waiting by a caller who speaks into it.
+#[test]
+fn what_an_engine_says_before_it_hangs_up_is_played_whoever_speaks() {
+    let mut call = Call::with_policy(BargeInPolicy::Pause);
+    call.say_audio(1, &[0x90; 8 * 2_000]);
+    let before = call.converse(40, |beat| beat >= 20);
+    assert_ne!(before[39], 0x90, "held");
+
+    call.drain();
+    let after = call.converse(100, |_| true);
+
+    assert_eq!(after[0], 0x90);
+    assert_eq!(before.iter().chain(&after).filter(|code| **code == 0x90).count(), 100);
+    assert!(call.facts.iter().any(|fact| matches!(fact, VoiceFact::Drained)));
+}
+
 #[test]
 fn without_a_policy_the_engine_is_told_and_plays_on_until_it_clears() {
     let mut call = Call::with_policy(BargeInPolicy::Engine);

@@ -625,6 +625,7 @@ impl Voice {
         self.playing = Playing::Rest;
         if let Some(media) = self.engine_leg().and_then(|leg| self.media(leg)) {
             media.session.playout().resume();
+            media.session.playout().release();
         }
         self.notice_drained(turn);
     }
