@@ -44,6 +44,8 @@ rust-checks:
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(call say,documentation without broken links)
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+	$(call say,fuzz targets keep up with the code)
+	@CARGO_TARGET_DIR=target $(CARGO) check --manifest-path fuzz/Cargo.toml --locked --quiet
 
 # Unit, property, simulation, layers, documentation and documented examples: one build, one profile.
 rust-tests:

@@ -272,6 +272,8 @@ fn settings() -> Settings {
         connect_timeout: Duration::from_secs(2),
         accept_timeout: Duration::from_secs(3),
         barge_in: callingedge::call::BargeInPolicy::Engine,
+        resume_timeout: Duration::from_secs(5),
+        fallback: None,
         on_lost: Fallback::HangUp,
     });
     let provider = Provider {
@@ -288,9 +290,11 @@ fn settings() -> Settings {
             })],
             register: None,
             domain: None,
-            credentials: Some(sip::auth::Credentials::new("u", "p")),
+            credentials: Some(sip::auth::Credentials { username: "u".into(), password: "p".into() }),
+            inbound_credentials: None,
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
+            srtp: media::SrtpPolicy::Off,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
             calls_per_second: None,
@@ -307,6 +311,7 @@ fn settings() -> Settings {
         routes: Vec::new(),
         default_engine: Some("native".into()),
         default_mode: Mode::AiOnly,
+        default_handling: Arc::default(),
     };
     Settings {
         sip_host: "10.0.0.1".into(),
@@ -319,5 +324,8 @@ fn settings() -> Settings {
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),
         engines: [("native".into(), engine)].into(),
+        workflows: Default::default(),
+        recording: None,
+        announcements: Default::default(),
     }
 }
