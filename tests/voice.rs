@@ -116,6 +116,8 @@ fn an_engine_that_clears_is_heard_again_at_once() {
     call.say_audio(2, &[0xA0; 8 * 1_000]);
 
     assert_eq!(call.converse(1, |_| true), [0xA0]);
+    call.converse(300, |_| true);
+    assert_eq!(call.tally.holds_expired, 0, "it was not waited for in vain");
 }
 
 #[test]

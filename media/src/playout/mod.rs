@@ -354,6 +354,11 @@ impl Playout {
         self.held = false;
     }
 
+    /// Whether it is held.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// Plays comfort noise until [`Self::resume`]; the queue stays as it is.
     pub fn pause(&mut self) {
         self.flow = Flow::Paused;

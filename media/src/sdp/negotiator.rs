@@ -25,6 +25,9 @@ use crate::{Codec, SrtpKey, SrtpSuite};
 /// (RFC 3264 §8.3.2: a number keeps its meaning).
 const EVENT_NUMBERS: [u8; 2] = [101, 110];
 
+/// Numbers that mean what is agreed on (RFC 3551 §6).
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
+
 /// The offer/answer machine of one leg.
 #[derive(Debug)]
 pub struct Negotiator {
@@ -128,6 +131,7 @@ impl Negotiator {
         let agreed = self.codec.into_iter().filter(|codec| self.local.codecs.contains(codec));
         let others = self.local.codecs.iter().copied().filter(|codec| Some(*codec) != self.codec);
         let codecs: Vec<_> = agreed.chain(others).map(|codec| (codec, number_of(codec))).collect();
+        self.part_numbers(&codecs);
         let spoken = |clock: &u32| codecs.iter().any(|(codec, _)| codec.clock_rate() == *clock);
         let events = self.event_numbers.into_iter().zip(EVENT_CLOCKS);
         let events = events.filter(|(_, clock)| self.local.telephone_event && spoken(clock));
@@ -260,6 +264,18 @@ impl Negotiator {
     /// to resume.
     pub fn want(&mut self, direction: Direction) {
         self.want = direction;
+    }
+
+    /// No two things in an offer have one number, whatever the peer has given its events before.
+    fn part_numbers(&mut self, codecs: &[(Codec, u8)]) {
+        let mut used: Vec<u8> = codecs.iter().map(|(_, number)| *number).collect();
+        for number in &mut self.event_numbers {
+            if used.contains(number) {
+                let mut free = DYNAMIC.rev().filter(|free| !used.contains(free));
+                *number = free.next().unwrap_or(*number);
+            }
+            used.push(*number);
+        }
     }
 
     /// The first line that we can use, else why the first audio line cannot be.

@@ -336,7 +336,7 @@ impl Session {
         }
         let (stamp, concealed, payload) = self.gaps.as_mut()?.next();
         let Stamp { media_time, capture, marker } = stamp;
-        self.counts.frames_up += 1;
+        self.counts.frames_up += u64::from(!concealed);
         Some(UpFrame { payload, media_time, capture, discontinuity: false, concealed, marker })
     }
 
@@ -572,6 +572,10 @@ impl Session {
             }
             // RFC 6263 §4.6: an empty packet keeps a NAT open.
             Payload::Audio(_) if bytes.is_empty() => self.pass_over(now, number, Content::Nothing),
+            Payload::Audio(codec) if codec.length_of(bytes) == 0 => {
+                self.pass_over(now, number, Content::Unusable)?;
+                Err(Discard::Malformed)
+            }
             Payload::Audio(codec) => self.take_audio(now, number, newest, codec, packet),
             Payload::Event => {
                 let event = EventPayload::parse(bytes);

@@ -29,7 +29,7 @@ pub struct Statistics {
     pub remote_jitter_ms: Option<f32>,
     /// RTP packets sent.
     pub sent: u64,
-    /// Frames handed to the engine's side, guesses included.
+    /// Frames handed to the engine's side, guesses not counted.
     pub frames_up: u64,
     /// Audio that was guessed in the place of lost packets.
     pub concealed_ms: u64,

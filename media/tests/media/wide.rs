@@ -219,6 +219,40 @@ fn an_offer_with_opus_names_events_of_both_clocks_and_one_without_does_not() {
     }
 }
 
+/// A peer whose events have our number of Opus, or of the other events, is offered again without two things under one number.
+#[test]
+fn no_two_things_of_an_offer_have_one_number() {
+    for theirs in [111, 110, 101, 96] {
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 {theirs}\r\n\
+             a=rtpmap:{theirs} telephone-event/8000\r\n"
+        );
+        let mut negotiator = Negotiator::new(local(&[Codec::Pcmu, Codec::Opus]), 1);
+        negotiator.handle_offer(offer.as_bytes()).unwrap();
+
+        let again = String::from_utf8(negotiator.offer(media::Direction::SendRecv).to_vec()).unwrap();
+
+        let line = again.lines().find(|line| line.starts_with("m=audio")).unwrap();
+        let mut numbers: Vec<&str> = line.split(' ').skip(3).collect();
+        assert_eq!(numbers.len(), 4, "{again}");
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 4, "{again}");
+    }
+}
+
+#[test]
+fn an_opus_packet_of_no_length_is_counted_and_nothing_of_it_goes_up() {
+    let start = start();
+    let mut listener = session(start, Codec::Opus);
+    // Frames of 60 ms, three of them and more than fit (RFC 6716 §3.2.5: at most 120 ms).
+    let mut packet = vec![0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
+    packet.extend_from_slice(&[0x1B, 0x03, 1, 2, 3]);
+
+    assert_eq!(listener.handle_rtp(start, peer(), &packet), Err(media::Discard::Malformed));
+    assert_eq!(listener.next_frame(start), None);
+}
+
 fn local(codecs: &[Codec]) -> LocalMedia {
     LocalMedia {
         address: "192.0.2.9".parse().unwrap(),

@@ -62,9 +62,11 @@ impl Voice {
         }
         if attention.is_overdue(now) {
             attention.held_since = None;
-            turn.tally.holds_expired += 1;
-            if let Some(media) = self.media(leg) {
-                media.session.playout().release();
+            // What the engine has cleared, or was cut, is held no longer.
+            let playout = self.media(leg).map(|media| media.session.playout());
+            if let Some(playout) = playout.filter(|playout| playout.is_held()) {
+                playout.release();
+                turn.tally.holds_expired += 1;
             }
         }
         if let Some(told) = self.attention.as_mut().and_then(|attention| attention.beat(now)) {
