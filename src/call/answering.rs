@@ -1,4 +1,4 @@
-//! Who answered a call that we placed, a person or a machine, and what is done about a machine.
+//! Who answered a call that we placed, or a human's telephone: a person or a machine, and what is done about a machine.
 //! ```text
 //!   [Listening] -- machine --> told; `continue`: nothing more
 //!        |                     `hang_up`: the call ends
@@ -7,12 +7,16 @@
 //!                                                            +-- a person after all --> the engine begins anew
 //! ```
 //! The hello is never delayed: the engine speaks from the answer on, and is stopped only when it is a machine that it speaks to.
+//! A human who is called into the call is joined when a person was heard, so that a machine hears neither caller nor
+//! announcement; who says nothing is taken for a person after a while.
 
 use std::time::{Duration, Instant};
 
 use super::command::OnMachine;
 use super::event::{EndReason, EventKind};
+use super::ids::LegId;
 use super::one::{Call, Farewell, Hands, Link, State};
+use super::party::{NotReached, Stage};
 use super::record::Layer;
 use super::telling;
 use super::view::AnsweredBy;
@@ -20,6 +24,9 @@ use super::voice::VoiceOrder;
 
 /// A machine without a beep is spoken to after this.
 const BEEP: Duration = Duration::from_secs(30);
+
+/// Who answers for a human and has said nothing telling for so long is a person. A verdict on somebody who speaks comes sooner.
+const LISTEN: Duration = Duration::from_secs(5);
 
 /// What is done about machines in one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,5 +110,47 @@ impl Call {
         if matches!((&self.state, &self.link), (State::Talking { .. }, Link::Gone)) {
             self.call_engine_back(hands);
         }
+    }
+
+    /// A human's telephone was answered: by the human?
+    pub(super) fn listen_to_party(&mut self, hands: &mut Hands<'_>, leg: LegId) {
+        let give_up = hands.now + LISTEN;
+        let Some(party) = self.party(leg) else { return };
+        party.stage = Stage::Listened { give_up };
+        hands.outputs.voice(self.id, VoiceOrder::DetectAnswerer { leg });
+    }
+
+    /// The worker has heard who answered for a human. What is heard after they were joined changes nothing.
+    pub(super) fn party_heard(
+        &mut self,
+        hands: &mut Hands<'_>,
+        leg: LegId,
+        who: AnsweredBy,
+        confidence: f32,
+    ) {
+        let Some(stage) = self.party(leg).map(|party| party.stage) else { return };
+        let detail = format!("leg {}: {} ({:.0} %)", leg.0, who.as_str(), confidence * 100.0);
+        self.milestone(hands, Layer::Media, "human answered by", Some(detail));
+        let is_awaited = match stage {
+            Stage::Listened { .. } | Stage::Briefed { .. } => true,
+            Stage::Opening { .. }
+            | Stage::Calling { .. }
+            | Stage::Waiting
+            | Stage::Joined
+            | Stage::Leaving { .. } => false,
+        };
+        match who {
+            AnsweredBy::Machine if is_awaited => {
+                let why = "an answering machine has answered";
+                self.party_lost(hands, leg, NotReached::told("transfer.voicemail", why));
+            }
+            AnsweredBy::Human if matches!(stage, Stage::Listened { .. }) => self.party_is_person(hands, leg),
+            AnsweredBy::Machine | AnsweredBy::Human | AnsweredBy::Unknown => {}
+        }
+    }
+
+    /// Nothing speaks for a machine.
+    pub(super) fn party_is_person(&mut self, hands: &mut Hands<'_>, leg: LegId) {
+        self.party_is_chosen(hands, leg, telling::nothing());
     }
 }

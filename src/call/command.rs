@@ -203,6 +203,9 @@ pub struct TransferCall {
     /// Further targets, in order.
     #[serde(default)]
     pub then: Vec<TransferTarget>,
+    /// When a machine answers for the human; what the call's workflow says when not given.
+    #[serde(default)]
+    pub on_machine: Option<MachineForHuman>,
     /// Let the engine assist afterwards.
     #[serde(default)]
     pub assist_after: bool,
@@ -261,6 +264,17 @@ pub enum OnFailure {
     Next,
     /// End the call.
     HangUp,
+}
+
+/// When an answering machine takes the call for a human.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineForHuman {
+    /// Nobody listens for one: whoever answers is joined at once.
+    #[default]
+    Join,
+    /// It is listened first, and a machine counts as somebody who did not answer.
+    Next,
 }
 
 /// What is done with a running call from outside its engine.

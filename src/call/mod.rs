@@ -48,8 +48,8 @@ mod ways;
 
 pub use clock::{Timestamp, WallClock};
 pub use command::{
-    Answer, AnsweringMachine, Command, CommandError, Control, OnFailure, OnMachine, PlaceCall, Platform,
-    RecordMode, SwitchMode, TransferCall, TransferStyle, TransferTarget, Voice, WrapUp,
+    Answer, AnsweringMachine, Command, CommandError, Control, MachineForHuman, OnFailure, OnMachine,
+    PlaceCall, Platform, RecordMode, SwitchMode, TransferCall, TransferStyle, TransferTarget, Voice, WrapUp,
 };
 pub use context::Context;
 pub use destination::{Destinations, Forbidden, Place, country_of, home};

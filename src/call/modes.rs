@@ -90,6 +90,7 @@ impl Call {
                     give_up: GiveUp::Back,
                     reason: Some(reason),
                     announce: self.handling.briefing.clone(),
+                    on_machine: self.handling.human_machine,
                     re: None,
                     by,
                     mode,
@@ -160,12 +161,11 @@ impl Call {
         Route { engine_to, engine_hears, hears, muted }
     }
 
-    /// The caller hears ringback while somebody is called for them, and while the human holds.
+    /// The caller hears ringback while somebody is asked or called for them, and while the human holds.
     pub(super) fn let_wait(&mut self, hands: &mut Hands<'_>) {
         let held = self.parties.iter().any(|party| party.is_joined() && party.leg.held);
-        let alone = matches!(self.link, Link::Gone);
-        let asked = self.transfer.as_ref().is_some_and(|transfer| alone || !transfer.is_referring());
-        let waits = asked || held || self.on_hold || self.awaits_stand_in() || self.awaits_return();
+        let waits =
+            self.transfer.is_some() || held || self.on_hold || self.awaits_stand_in() || self.awaits_return();
         if waits != self.waits {
             self.waits = waits;
             let own = || self.handling.waiting.clone().unwrap_or_else(waiting::ringback);
@@ -368,6 +368,7 @@ impl Call {
             give_up,
             reason: Some(reason.to_owned()),
             announce: self.handling.briefing.clone(),
+            on_machine: self.handling.human_machine,
             re: None,
             by,
             mode,

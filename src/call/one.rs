@@ -334,7 +334,8 @@ impl Call {
                 self.answerer_heard(hands, who, confidence);
             }
             VoiceFact::Beep { leg } if leg == self.leg.id => self.beep_heard(hands),
-            VoiceFact::AnsweredBy { .. } | VoiceFact::Beep { .. } => {}
+            VoiceFact::AnsweredBy { leg, who, confidence } => self.party_heard(hands, leg, who, confidence),
+            VoiceFact::Beep { .. } => {}
             VoiceFact::FirstPacket { from, .. } => {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }

@@ -1,8 +1,9 @@
 //! A leg that we place while the call runs: to the human who is to have the caller.
 //! ```text
-//!   [Opening] -- port --> [Calling] -- 2xx --> [Briefed] -- heard the announcement --> [Joined]
-//!       |                     |                    |                                     |
-//!       +--- refused, no answer, BYE, caller gone, somebody else was faster -------------+
+//!   [Opening] -- port --> [Calling] -- 2xx --> [Listened] -- a person --> [Briefed] -- heard all --> [Joined]
+//!       |                     |                    |                          |                         |
+//!       |                     |                    +--- a machine ------------+                         |
+//!       +--- refused, no answer, BYE, caller gone, somebody else was faster ----------------------------+
 //!                             v
 //!                         [Leaving] -- nothing of its dialog is left --> removed
 //! ```
@@ -45,6 +46,8 @@ pub(super) enum Stage {
     Opening { give_up: Instant },
     /// INVITE is sent.
     Calling { give_up: Instant },
+    /// Answered; whether it is a person is listened for.
+    Listened { give_up: Instant },
     /// Answered; hears an announcement first.
     Briefed { give_up: Instant },
     /// Answered; the caller's far end was asked to take our place.
@@ -87,6 +90,7 @@ impl Party {
         match self.stage {
             Stage::Opening { give_up }
             | Stage::Calling { give_up }
+            | Stage::Listened { give_up }
             | Stage::Briefed { give_up }
             | Stage::Leaving { give_up } => Some(give_up),
             Stage::Joined | Stage::Waiting => None,
@@ -96,7 +100,7 @@ impl Party {
     /// It has answered and not gone since.
     pub(super) fn is_there(&self) -> bool {
         match self.stage {
-            Stage::Briefed { .. } | Stage::Waiting | Stage::Joined => true,
+            Stage::Listened { .. } | Stage::Briefed { .. } | Stage::Waiting | Stage::Joined => true,
             Stage::Opening { .. } | Stage::Calling { .. } | Stage::Leaving { .. } => false,
         }
     }
@@ -150,7 +154,7 @@ impl Call {
         self.parties.iter().filter(|party| party.is_joined()).map(|party| party.leg.id)
     }
 
-    fn party(&mut self, leg: LegId) -> Option<&mut Party> {
+    pub(super) fn party(&mut self, leg: LegId) -> Option<&mut Party> {
         self.parties.iter_mut().find(|party| party.leg.id == leg)
     }
 
@@ -365,7 +369,7 @@ impl Call {
                     self.party_lost(hands, leg, NotReached::told("transfer.unreachable", &told));
                 }
             }
-            Stage::Briefed { .. } | Stage::Waiting | Stage::Joined => {
+            Stage::Listened { .. } | Stage::Briefed { .. } | Stage::Waiting | Stage::Joined => {
                 self.party_left(hands, leg, telling::raw_code("transfer.unreachable", &told));
             }
             Stage::Opening { .. } | Stage::Leaving { .. } => {}
@@ -532,7 +536,7 @@ impl Call {
     }
 
     /// It did not come.
-    fn party_lost(&mut self, hands: &mut Hands<'_>, leg: LegId, failure: NotReached) {
+    pub(super) fn party_lost(&mut self, hands: &mut Hands<'_>, leg: LegId, failure: NotReached) {
         let detail = Some(format!("leg {}: {}", leg.0, failure.code));
         self.milestone(hands, Layer::Signalling, "human not reached", detail);
         self.let_party_go(hands, leg, "Not needed");
@@ -550,7 +554,10 @@ impl Call {
         self.let_party_go(hands, leg, "Hung up");
         match stage {
             Stage::Joined => self.human_left(hands, raw),
-            Stage::Opening { .. } | Stage::Calling { .. } | Stage::Briefed { .. } => {
+            Stage::Opening { .. }
+            | Stage::Calling { .. }
+            | Stage::Listened { .. }
+            | Stage::Briefed { .. } => {
                 self.party_did_not_come(
                     hands,
                     leg,
@@ -584,6 +591,7 @@ impl Call {
                     let failure = NotReached::told("transfer.no_answer", "the ring timeout has passed");
                     self.party_lost(hands, leg, failure);
                 }
+                Stage::Listened { .. } => self.party_is_person(hands, leg),
                 Stage::Briefed { .. } => self.party_announced(hands, leg),
                 Stage::Leaving { .. } => {
                     if let Some(party) = self.party(leg) {

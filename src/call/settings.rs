@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::command::RecordMode;
+use super::command::{MachineForHuman, RecordMode};
 use super::destination::Destinations;
 use super::engine::Dialect;
 use super::ids::{CallId, EngineName, ProviderKey, TenantId};
@@ -267,6 +267,8 @@ pub struct Handling {
     pub ring: RingGroup,
     /// How long each rings.
     pub human_rings: Option<Duration>,
+    /// When a machine answers for one of them.
+    pub human_machine: MachineForHuman,
     /// What a human hears before the caller.
     pub briefing: Option<Arc<Announcement>>,
     /// What a caller hears who waits for a human; ringback where nothing is said.

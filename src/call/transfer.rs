@@ -8,10 +8,10 @@
 //!        +---------------------+ no final NOTIFY ------------------------+  no target left: what was
 //!        | `auto`                                                       |  asked for then: back to the
 //!        v                                                              |  engine, or the end
-//!   [Bridging] -- somebody answers, is briefed --> joined, told         |
-//!        | busy, no answer, refused, unreachable ------------------------+
+//!   [Bridging] -- a person answers, is briefed --> joined, told         |
+//!        | busy, no answer, refused, unreachable, a machine -------------+
 //! ```
-//! The engine stays with the caller until somebody is there; without one the caller hears ringback.
+//! The engine stays with the caller until somebody is there; wherever it says nothing the caller hears ringback.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use super::command::{CommandError, TransferCall, TransferStyle, TransferTarget};
+use super::command::{CommandError, MachineForHuman, TransferCall, TransferStyle, TransferTarget};
 use super::engine::{EngineEvent, TransferState, TransferStep};
 use super::event::{Asker, EndReason, EventKind};
 use super::ids::LegId;
@@ -56,6 +56,8 @@ pub(super) struct Order {
     pub(super) reason: Option<String>,
     /// What a human hears before they are joined.
     pub(super) announce: Option<Arc<Announcement>>,
+    /// When a machine answers for a human.
+    pub(super) on_machine: MachineForHuman,
     /// The engine's own name for its request.
     pub(super) re: Option<String>,
     pub(super) by: Asker,
@@ -185,6 +187,7 @@ impl Call {
             give_up: ordered.on_failure.into(),
             reason: ordered.reason,
             announce,
+            on_machine: ordered.on_machine.unwrap_or(self.handling.human_machine),
             re: None,
             by: Asker::Api,
             mode: if ordered.assist_after { Mode::Assist } else { Mode::Routing },
@@ -222,6 +225,7 @@ impl Call {
                     give_up: GiveUp::Back,
                     reason,
                     announce: None,
+                    on_machine: self.handling.human_machine,
                     re: id,
                     by: Asker::Engine,
                     mode: Mode::Routing,
@@ -251,6 +255,7 @@ impl Call {
                     give_up: GiveUp::Back,
                     reason: Some("referred".to_owned()),
                     announce: None,
+                    on_machine: MachineForHuman::Join,
                     re: None,
                     by: Asker::Caller,
                     mode,
@@ -544,8 +549,16 @@ impl Call {
         self.step(hands, TransferState::Ringing, Some(told));
     }
 
-    /// Somebody answered: the others are let go, and whoever came first is briefed.
+    /// Somebody answered, or something.
     pub(super) fn party_is_there(&mut self, hands: &mut Hands<'_>, leg: LegId, raw: Box<RawValue>) {
+        match self.transfer.as_ref().map(|transfer| transfer.order.on_machine) {
+            Some(MachineForHuman::Next) => self.listen_to_party(hands, leg),
+            Some(MachineForHuman::Join) | None => self.party_is_chosen(hands, leg, raw),
+        }
+    }
+
+    /// The others are let go, and whoever came first is briefed.
+    pub(super) fn party_is_chosen(&mut self, hands: &mut Hands<'_>, leg: LegId, raw: Box<RawValue>) {
         let Some(transfer) = self.transfer.as_mut() else {
             return self.let_party_go(hands, leg, "Nobody waits any more");
         };

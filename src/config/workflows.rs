@@ -8,7 +8,9 @@ use super::mistake::Problem;
 use super::names::Named;
 use super::section::Section;
 use super::surroundings::Surroundings;
-use crate::call::{AfterHuman, Engine, EngineName, Handling, Mode, RecordMode, RingGroup, Workflow};
+use crate::call::{
+    AfterHuman, Engine, EngineName, Handling, MachineForHuman, Mode, RecordMode, RingGroup, Workflow,
+};
 use crate::spelling;
 
 /// Who owns the conversation.
@@ -23,6 +25,8 @@ const RINGS: [(&str, RingGroup); 2] =
 const AFTER: [(&str, AfterHuman); 2] =
     [("return_to_ai", AfterHuman::ReturnToAi), ("hang_up", AfterHuman::HangUp)];
 
+const MACHINES: [(&str, MachineForHuman); 2] =
+    [("join", MachineForHuman::Join), ("next", MachineForHuman::Next)];
 const RECORD: [(&str, RecordMode); 3] =
     [("off", RecordMode::Off), ("mixed", RecordMode::Mixed), ("stereo", RecordMode::Stereo)];
 
@@ -62,6 +66,7 @@ fn workflow(
     let handling = Handling {
         ring: section.choice("ring", &RINGS).unwrap_or_default(),
         human_rings: section.seconds("human_ring_sec", 1..=600),
+        human_machine: section.choice("human_machine", &MACHINES).unwrap_or_default(),
         briefing: section.parsed("briefing", audio),
         waiting: section.parsed("waiting", audio),
         after_human: section.choice("after_human", &AFTER),
@@ -74,6 +79,7 @@ fn workflow(
     if handling.humans.is_empty() {
         let needs = [
             ("human_key", handling.human_key.is_some()),
+            ("human_machine", section.is_there("human_machine")),
             ("briefing", handling.briefing.is_some()),
             ("waiting", handling.waiting.is_some()),
             ("after_human", handling.after_human.is_some()),

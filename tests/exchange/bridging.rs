@@ -13,17 +13,17 @@ use sip::{Body, DialogId, StatusCode};
 use crate::line::{Line, SDP};
 use crate::policy::changed;
 
-const HUMAN: LegId = LegId(1);
-const SECOND: LegId = LegId(2);
+pub(crate) const HUMAN: LegId = LegId(1);
+pub(crate) const SECOND: LegId = LegId(2);
 
-fn transfer(line: &mut Line, more: &str) -> Answer {
+pub(crate) fn transfer(line: &mut Line, more: &str) -> Answer {
     let body = format!(r#"{{"call_id": "{}", "to": {{"number": "+15550199"}}{more}}}"#, line.call());
     let transfer: TransferCall = serde_json::from_str(&body).unwrap();
     let (tenant, provider) = ("acme".into(), "far".into());
     line.command(Command::Transfer { tenant, provider, transfer: Box::new(transfer) })
 }
 
-fn bridge(line: &mut Line, more: &str) {
+pub(crate) fn bridge(line: &mut Line, more: &str) {
     let answer = transfer(line, &format!(r#", "style": "bridge"{more}"#));
     assert!(matches!(answer, Answer::Accepted), "{answer:?}");
 }
@@ -42,7 +42,7 @@ fn code(answer: Answer) -> &'static str {
 }
 
 /// The worker opens the leg's port, and the human's telephone gets its INVITE.
-fn reach(line: &mut Line, leg: LegId) -> (DialogId, sip::Message) {
+pub(crate) fn reach(line: &mut Line, leg: LegId) -> (DialogId, sip::Message) {
     line.heard.clear();
     line.fact(VoiceFact::Opened { leg, port: 20_000 + 2 * u16::from(leg.0) });
     let found = line.heard.iter().rev().find_map(|event| match event {
@@ -52,7 +52,7 @@ fn reach(line: &mut Line, leg: LegId) -> (DialogId, sip::Message) {
     found.expect("the human was called")
 }
 
-fn answer(line: &mut Line, human: DialogId) {
+pub(crate) fn answer(line: &mut Line, human: DialogId) {
     line.far.ring(line.now, human, StatusCode::RINGING, Vec::new(), None);
     line.far.accept(line.now, human, Vec::new(), Some(Body::sdp(SDP)));
     line.settle();
@@ -68,7 +68,7 @@ fn bridged(more: &str) -> (Line, DialogId, DialogId) {
     (line, caller, human)
 }
 
-fn refuse_refer(line: &mut Line, status: StatusCode) {
+pub(crate) fn refuse_refer(line: &mut Line, status: StatusCode) {
     let id = line.heard.iter().rev().find_map(|event| match event {
         Event::Referred { id, .. } => Some(*id),
         _ => None,
@@ -77,7 +77,7 @@ fn refuse_refer(line: &mut Line, status: StatusCode) {
     line.settle();
 }
 
-fn route(line: &Line) -> VoiceRoute {
+pub(crate) fn route(line: &Line) -> VoiceRoute {
     let route = line.orders.iter().rev().find_map(|order| match order {
         VoiceOrder::Route(route) => Some(route.clone()),
         _ => None,
@@ -89,7 +89,7 @@ fn place_of(line: &Line, wanted: impl Fn(&VoiceOrder) -> bool) -> usize {
     line.orders.iter().position(wanted).expect("ordered")
 }
 
-fn states(line: &Line) -> Vec<TransferState> {
+pub(crate) fn states(line: &Line) -> Vec<TransferState> {
     let steps = line.told().into_iter().filter_map(|event| match event {
         EngineEvent::Transfer(step) => Some(step.state),
         _ => None,
@@ -97,7 +97,7 @@ fn states(line: &Line) -> Vec<TransferState> {
     steps.collect()
 }
 
-fn waits(line: &Line) -> bool {
+pub(crate) fn waits(line: &Line) -> bool {
     let wait = line.orders.iter().rev().find_map(|order| match order {
         VoiceOrder::Wait { leg: FIRST_LEG, audio } => Some(audio.is_some()),
         _ => None,
@@ -106,7 +106,7 @@ fn waits(line: &Line) -> bool {
 }
 
 /// Everyone hangs up; nothing may be left.
-fn assert_no_leak(line: &mut Line) {
+pub(crate) fn assert_no_leak(line: &mut Line) {
     line.close_voice();
     line.pass(Duration::from_secs(120));
     let tally = line.exchange.tally();

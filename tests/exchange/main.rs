@@ -22,4 +22,5 @@ mod stopping;
 mod switching;
 mod targets;
 mod transfers;
+mod voicemail;
 mod workflows;

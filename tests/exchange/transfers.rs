@@ -9,6 +9,7 @@ use callingedge::call::{
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
 
+use crate::bridging::waits;
 use crate::line::Line;
 
 fn order(line: &mut Line, more: &str) -> Answer {
@@ -154,6 +155,22 @@ fn silence_after_the_refer_is_a_failure_in_time_and_a_late_success_still_counts(
 
     notify(&mut line, dialog, "200 OK", "terminated;reason=noresource");
     assert_eq!(line.kinds()[3..], [EventKind::Transferred, EventKind::Ended], "the caller is gone after all");
+}
+
+/// The engine has said its farewell, and the trunk may take a minute.
+#[test]
+fn a_caller_who_waits_for_the_outcome_of_a_refer_is_not_left_in_silence() {
+    let mut line = Line::new();
+    line.talk();
+
+    order(&mut line, "");
+    assert!(waits(&line), "ringback wherever the engine says nothing");
+    answer_refer(&mut line, StatusCode::ACCEPTED);
+    assert!(waits(&line));
+    line.pass(Duration::from_secs(6));
+
+    assert_eq!(line.last().kind, EventKind::Error);
+    assert!(!waits(&line), "the engine has the caller again");
 }
 
 #[test]

@@ -8,6 +8,7 @@ import pytest
 from lab import traffic
 from lab.edge import usual
 from lab.engine import Engine
+from lab.ledger import held, total
 from lab.waiting import until
 
 CALLS = 1000
@@ -18,16 +19,6 @@ FRAME_MS = 20
 # Connections and tasks that are no call's: our own requests, readers of the store that were opened meanwhile. One lost with each
 # call would be a thousand.
 BESIDE = 8
-
-# What the edge holds for calls: zero when there are none.
-HELD = [
-    "callingedge_calls", "callingedge_sip_call_dialogs", "callingedge_sip_dialogs", "callingedge_sip_client_transactions",
-    "callingedge_sip_server_transactions", "callingedge_sip_timers", "callingedge_engines_dialling",
-]
-HELD_BY_WORKERS = [
-    "callingedge_voice_calls", "callingedge_voice_engine_sockets", "callingedge_voice_rtp_sockets",
-    "callingedge_voice_ports_in_use",
-]
 
 
 def listener(call):
@@ -51,11 +42,6 @@ def configured(engine, **trunk):
     return config
 
 
-def total(metrics, name):
-    """Over all workers."""
-    return sum(value for key, value in metrics.items() if key.partition("{")[0] == name)
-
-
 def at_rest(edge):
     """Open files and tasks before the first call."""
     metrics = edge.metrics()
@@ -65,11 +51,9 @@ def at_rest(edge):
 def what_is_left(edge, rest):
     """What the edge still holds by name; files and tasks beyond those of `rest`."""
     metrics = edge.metrics()
-    held = {name: total(metrics, name) for name in HELD + HELD_BY_WORKERS}
     files, tasks = rest
-    held["open files"] = max(0, metrics["callingedge_open_files"] - files - BESIDE)
-    held["tasks"] = max(0, metrics["callingedge_tasks"] - tasks - BESIDE)
-    return {name: count for name, count in held.items() if count}
+    beyond = {"open files": metrics["callingedge_open_files"] - files - BESIDE, "tasks": metrics["callingedge_tasks"] - tasks - BESIDE}
+    return held(metrics) | {name: count for name, count in beyond.items() if count > 0}
 
 
 def settle(edge, rest):

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use callingedge::call::{
-    Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, Direction, EndReason, Engine,
-    EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback, Handling, LegId,
-    LegSummary, Mode, NumberPattern, OnFailure, Output, PlaceCall, Provider, ProviderKind, Record,
-    RecordNumber, RequestId, RingGroup, Route, Settings, SwitchMode, Tenant, TransferCall, TransferStyle,
-    TransferTarget, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
+    Announcement, Answer, AnsweredBy, CallId, CallRecord, Command, Destinations, Dialect, Direction,
+    EndReason, Engine, EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback,
+    Handling, LegId, LegSummary, MachineForHuman, Mode, NumberPattern, OnFailure, Output, PlaceCall,
+    Provider, ProviderKind, Record, RecordNumber, RequestId, RingGroup, Route, Settings, SwitchMode, Tenant,
+    TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder,
+    VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -448,10 +449,10 @@ impl World {
                 assert!(std::mem::take(&mut voice.away), "seed {}: nobody is away", self.seed);
                 self.engine_is_asked(call);
             }
+            VoiceOrder::DetectAnswerer { leg } => self.answerer_speaks(call, leg),
             VoiceOrder::Tell(_)
             | VoiceOrder::SendDtmf { .. }
             | VoiceOrder::Pressed { .. }
-            | VoiceOrder::DetectAnswerer { .. }
             | VoiceOrder::Record { .. }
             | VoiceOrder::PauseRecording(_)
             | VoiceOrder::Wait { .. } => {}
@@ -624,19 +625,34 @@ impl World {
         }
     }
 
+    /// A person, a machine, somebody who was taken for the other first, or nobody.
+    fn answerer_speaks(&mut self, call: CallId, leg: LegId) {
+        for after in [1_000..3_000, 3_000..8_000] {
+            let who = match self.chance.random_range(0..4) {
+                0 => AnsweredBy::Machine,
+                1 | 2 => AnsweredBy::Human,
+                _ => continue,
+            };
+            let at = self.now + Duration::from_millis(self.chance.random_range(after));
+            self.later.at(at, Happening::Voice(call, VoiceFact::AnsweredBy { leg, who, confidence: 0.8 }));
+        }
+    }
+
     fn transfer(&mut self, call: CallId) -> TransferCall {
         let on_failure = if self.chance.random_bool(0.3) { OnFailure::HangUp } else { OnFailure::ReturnToAi };
         TransferCall {
             call_id: call,
             to: human("+15550199"),
-            style: match self.chance.random_range(0..6) {
+            style: match self.chance.random_range(0..8) {
                 0 => TransferStyle::Blind,
                 1 | 2 => TransferStyle::Bridge,
+                3 => TransferStyle::Attended,
                 _ => TransferStyle::Auto,
             },
             reason: None,
             announce: None,
             on_failure,
+            on_machine: self.chance.random_bool(0.3).then_some(MachineForHuman::Next),
             then: (0..self.chance.random_range(0..3)).map(|_| human("+15550198")).collect(),
             assist_after: self.chance.random_bool(0.2),
             context: None,
@@ -903,6 +919,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         ring: if seed.is_multiple_of(2) { RingGroup::Parallel } else { RingGroup::Sequential },
         human_rings: Some(Duration::from_secs(5)),
         human_for_engine: seed % 4 < 2,
+        human_machine: if seed.is_multiple_of(5) { MachineForHuman::Next } else { MachineForHuman::Join },
         ..Handling::default()
     });
     let route = |number: NumberPattern, engine: &str| Route {
