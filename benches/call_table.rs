@@ -88,6 +88,7 @@ fn record(n: usize) -> Arc<CallRecord> {
         transcript_url: None,
         quality: Quality::default(),
         latency: Latency::default(),
+        identity: callingedge::call::Identity::default(),
         legs: Vec::new(),
     };
     Arc::new(CallRecord { tenant: "acme".into(), view, last_seq: 0, webhook_url: None, idempotency: None })

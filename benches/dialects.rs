@@ -83,6 +83,7 @@ fn interpreter(dialect: Dialect) -> Interpreter {
 
 fn start() -> EngineStart {
     EngineStart {
+        identity: callingedge::call::Identity::default(),
         call: CALL.parse().expect("a call id"),
         provider: ProviderKey::from("sip-main"),
         direction: Direction::Inbound,

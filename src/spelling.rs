@@ -103,6 +103,18 @@ pub fn header_value(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The value of a SIP `Identity` header (RFC 8224 §4): a signed token in base64 and its parameters.
+pub fn identity(text: &str) -> Result<(), &'static str> {
+    let token = text.split(';').next().unwrap_or_default().trim();
+    let is_token = token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=\"".contains(&byte));
+    if text.len() > 4096 || token.is_empty() || !is_token || text.chars().any(char::is_control) {
+        return Err(
+            "is not the value of an Identity header; write the signed token, then `;info=<…>` and the rest",
+        );
+    }
+    Ok(())
+}
+
 fn web_address(text: &str, schemes: [&str; 2], rule: &'static str) -> Result<(), &'static str> {
     if text.len() > URL_MAX {
         return Err("is longer than 2048 bytes; write a shorter URL");

@@ -358,6 +358,7 @@ fn understand<'a>(
 
 fn start() -> EngineStart {
     EngineStart {
+        identity: callingedge::call::Identity::default(),
         call: "call_01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
         provider: ProviderKey::from("sip-main"),
         direction: Direction::Inbound,

@@ -137,6 +137,7 @@ fn begun(dialect: Dialect) -> (Interpreter, Outgoing) {
     let mut interpreter = interpreter(dialect);
     let mut out = Outgoing::default();
     let start = EngineStart {
+        identity: callingedge::call::Identity::default(),
         call: call(),
         provider: ProviderKey::from("sip-main"),
         direction: Direction::Outbound,

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("crypto", &[]),
     // Decide; pure.
     ("provider", &["crypto", "spelling"]),
-    ("call", &["provider", "spelling"]),
+    ("call", &["crypto", "provider", "spelling"]),
     // Shells. They meet in `call`; the API and the sender of webhooks read what the store keeps, and a worker speaks the
     // dialects of `bridge`, which are pure.
     ("net", &["call"]),

@@ -743,6 +743,7 @@ fn id() -> CallId {
 
 fn start() -> EngineStart {
     EngineStart {
+        identity: callingedge::call::Identity::default(),
         call: id(),
         provider: ProviderKey::from("sip-main"),
         direction: Direction::Inbound,

@@ -55,6 +55,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn start(call: CallId) -> EngineStart {
     EngineStart {
+        identity: callingedge::call::Identity::default(),
         call,
         provider: "sip-main".into(),
         direction: Direction::Inbound,

@@ -22,6 +22,7 @@ pub(crate) fn place(call: &PlaceCall) -> Result<(), Problem> {
     optional("webhook_url", call.webhook_url.as_deref(), spelling::webhook_url)?;
     optional("engine", call.engine.as_deref(), short)?;
     optional("workflow", call.workflow.as_deref(), short)?;
+    optional("stir", call.stir.as_deref(), spelling::identity)?;
     headers(call)?;
     supported(call)
 }

@@ -504,6 +504,7 @@ impl EdgeV1 {
             direction: start.direction,
             from: &start.from,
             to: &start.to,
+            identity: &start.identity,
             mode: start.mode,
             started_at: start.started_at,
             context: &start.context,

@@ -444,6 +444,7 @@ mod tests {
         merge_fields.insert("age".into(), json!(7));
         merge_fields.insert("voice".into(), json!("overruled"));
         EngineStart {
+            identity: crate::call::Identity::default(),
             call: call(),
             provider: ProviderKey::from("sip-main"),
             direction: Direction::Inbound,

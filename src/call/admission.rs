@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use sip::auth::Algorithm;
 
 use super::command::CommandError;
 use super::ids::{EngineName, ProviderKey, TenantId};
 use super::pace::Pace;
-use super::settings::{Engine, Handling, Provider, Settings, Workflow};
+use super::settings::{Engine, Handling, InboundAuth, InboundDigest, Provider, Settings, Workflow};
 use super::view::Mode;
 
 /// Why an INVITE is not taken.
@@ -58,15 +58,21 @@ pub(super) fn is_known(settings: &Settings, source: IpAddr) -> bool {
     settings.providers.values().any(|provider| claims(provider, source))
 }
 
-/// 403 to a request that belongs to no provider, without a state of ours. Nothing for ACK, and nothing for what
+/// An answer to a request that belongs to no provider, without a state of ours. Nothing for ACK, and nothing for what
 /// cannot be answered.
-pub(super) fn forbidden(flow: sip::Flow, wire: Bytes) -> Option<sip::Transmit> {
-    let request = sip::Message::parse(wire, sip::Framing::Datagram).ok()?;
+pub(super) fn turned_away(
+    flow: sip::Flow,
+    request: &sip::Message,
+    status: sip::StatusCode,
+    headers: &sip::Headers,
+) -> Option<sip::Transmit> {
     if matches!(request.method()?, sip::Method::Ack) {
         return None;
     }
-    let mut writer =
-        sip::MessageWriter::response_to(&request, sip::StatusCode::FORBIDDEN, flow.peer, Some("unknown"));
+    let mut writer = sip::MessageWriter::response_to(request, status, flow.peer, Some("unknown"));
+    for (name, value) in headers {
+        writer.extension_header(name, value).ok()?;
+    }
     Some(sip::Transmit {
         transport: flow.transport,
         local: Some(flow.local),
@@ -76,19 +82,75 @@ pub(super) fn forbidden(flow: sip::Flow, wire: Bytes) -> Option<sip::Transmit> {
     })
 }
 
-/// The first provider that claims the source and has a route for the number.
-pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> Result<Destination, Refusal> {
-    let claiming = settings.providers.values().filter(|provider| claims(provider, source));
+/// Whether an INVITE may come from anywhere, since a trunk is known by its password alone.
+pub(super) fn takes_strangers<'a>(mut providers: impl Iterator<Item = &'a Arc<Provider>>) -> bool {
+    providers.any(|provider| matches!(provider.trunk.inbound_auth, InboundAuth::Digest(_)))
+}
+
+/// The trunk that is known by this name, wherever its calls come from.
+pub(super) fn named<'a>(
+    settings: &'a Settings,
+    username: &str,
+) -> Option<(&'a Arc<Provider>, &'a InboundDigest)> {
+    settings.providers.values().find_map(|provider| match &provider.trunk.inbound_auth {
+        InboundAuth::Digest(digest) if digest.credentials.username == username => Some((provider, digest)),
+        InboundAuth::Digest(_) | InboundAuth::Both(_) | InboundAuth::Address => None,
+    })
+}
+
+/// What is offered to a stranger: all that any trunk takes which is known by its password alone. The same for every
+/// name.
+pub(super) fn offered_to_strangers(settings: &Settings) -> Vec<Algorithm> {
+    let mut offered: Vec<Algorithm> = Vec::new();
+    for provider in settings.providers.values() {
+        if let InboundAuth::Digest(digest) = &provider.trunk.inbound_auth {
+            let further: Vec<Algorithm> =
+                digest.algorithms.iter().filter(|one| !offered.contains(one)).copied().collect();
+            offered.extend(further);
+        }
+    }
+    // The last such trunk may just have been taken out of the configuration.
+    if offered.is_empty() { InboundDigest::USUAL.to_vec() } else { offered }
+}
+
+/// Whom an INVITE is from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// Where it came from.
+    pub(super) source: IpAddr,
+    /// Whose password it has shown, where that alone counts.
+    pub(super) proven: Option<&'a ProviderKey>,
+}
+
+impl Caller<'_> {
+    /// Whether it is this provider's.
+    pub(super) fn is_of(&self, provider: &Provider) -> bool {
+        match (self.proven, &provider.trunk.inbound_auth) {
+            (Some(proven), _) => *proven == provider.key,
+            (None, InboundAuth::Address | InboundAuth::Both(_)) => claims(provider, self.source),
+            (None, InboundAuth::Digest(_)) => false,
+        }
+    }
+}
+
+/// The first provider whose caller it is and that has a route for the number.
+pub(super) fn destination(
+    settings: &Settings,
+    caller: Caller<'_>,
+    number: &str,
+) -> Result<Destination, Refusal> {
+    let claiming = settings.providers.values().filter(|provider| caller.is_of(provider));
     let mut found = claiming.filter_map(|provider| {
-        let (engine, mode, handling) = match provider.routes.iter().find(|route| route.number.matches(number))
-        {
-            Some(route) => (&route.engine, route.mode, &route.handling),
-            None if provider.routes.is_empty() => {
-                let engine = provider.default_engine.as_ref()?;
-                (engine, provider.default_mode, &provider.default_handling)
-            }
-            None => return None,
-        };
+        let number = provider.trunk.numbers_in.apply(number);
+        let (engine, mode, handling) =
+            match provider.routes.iter().find(|route| route.number.matches(&number)) {
+                Some(route) => (&route.engine, route.mode, &route.handling),
+                None if provider.routes.is_empty() => {
+                    let engine = provider.default_engine.as_ref()?;
+                    (engine, provider.default_mode, &provider.default_handling)
+                }
+                None => return None,
+            };
         let engine = settings.engines.get(engine)?.clone();
         Some(Destination { provider: provider.clone(), engine, mode, handling: handling.clone() })
     });
@@ -97,12 +159,12 @@ pub(super) fn destination(settings: &Settings, source: IpAddr, number: &str) -> 
 
 /// Whose credentials a call has to show: the provider that would take it, or, so that nobody learns without credentials
 /// which numbers there are, any that claims the source and wants some.
-pub(super) fn guard(settings: &Settings, source: IpAddr, number: &str) -> Option<Arc<Provider>> {
-    if let Ok(destination) = destination(settings, source, number) {
+pub(super) fn guard(settings: &Settings, caller: Caller<'_>, number: &str) -> Option<Arc<Provider>> {
+    if let Ok(destination) = destination(settings, caller, number) {
         return Some(destination.provider);
     }
-    let mut claiming = settings.providers.values().filter(|provider| claims(provider, source));
-    claiming.find(|provider| provider.trunk.inbound_credentials.is_some()).cloned()
+    let mut claiming = settings.providers.values().filter(|provider| caller.is_of(provider));
+    claiming.find(|provider| provider.trunk.inbound_auth.digest().is_some()).cloned()
 }
 
 /// Whether this provider's requests come from `source`.

@@ -1,6 +1,10 @@
 //! Digest of inbound calls (RFC 3261 §22, RFC 7616, RFC 8760): the nonces that we gave out and what an answer is worth.
-//!
-//! A nonce counts upwards (`nc`), lives five minutes, and is forgotten after that or when too many newer ones are there.
+//! ```text
+//!   nonce = milliseconds since our beginning . chance . seal over both         hexadecimal digits
+//!   401 (nonce) ---> answered right, nc grows, less than five minutes old ---> the call is taken
+//! ```
+//! A nonce carries its own age under a seal, so that challenges cost no memory, and a flood of them makes nobody's
+//! nonce go. Kept are only the counts (`nc`) of nonces that somebody has answered with the right password.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,12 +13,16 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use sip::auth::{Algorithm, Authorization, Challenge, Credentials, Qop};
 
+use super::settings::InboundDigest;
+use crate::crypto::hmac_sha256;
+
 /// How long a nonce may be answered.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// Nonces remembered; beyond, the oldest is forgotten, and who answers it is told that it is stale.
-const NONCES_MAX: usize = 10_000;
-/// What we offer, the preferred first (RFC 8760 §2.4).
-const OFFERED: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
+/// Counts remembered; beyond, the oldest is forgotten, and with it every nonce that is not younger: who answers one is
+/// told that it is stale.
+const COUNTS_MAX: usize = 10_000;
+/// Bytes of the seal that a nonce carries.
+const SEAL: usize = 16;
 
 /// What a request says of who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,58 +37,105 @@ pub(super) enum Proof {
     Missing,
 }
 
+/// The `Authorization` of a request for our realm.
+pub(super) enum Shown {
+    /// There is none.
+    Nothing,
+    /// One that cannot be read.
+    Malformed,
+    /// One.
+    Answer(Box<Authorization>),
+}
+
+impl Shown {
+    pub(super) fn of(request: &sip::Message, realm: &str) -> Self {
+        let mut shown = Self::Nothing;
+        for value in request.headers(sip::HeaderName::Authorization) {
+            match Authorization::parse(value.text().as_bytes()) {
+                Ok(answer) if answer.realm == realm => return Self::Answer(Box::new(answer)),
+                Ok(_) => {}
+                Err(_) => shown = Self::Malformed,
+            }
+        }
+        shown
+    }
+
+    pub(super) fn username(&self) -> Option<&str> {
+        match self {
+            Self::Answer(answer) => Some(&answer.username),
+            Self::Nothing | Self::Malformed => None,
+        }
+    }
+}
+
+/// The count that a nonce was answered with last.
 #[derive(Debug, Clone, Copy)]
-struct Given {
-    until: Instant,
-    last_count: u32,
+struct Counted {
+    given: Duration,
+    count: u32,
 }
 
 /// The nonces.
 #[derive(Debug, Default)]
 pub(super) struct Challenges {
-    given: HashMap<String, Given>,
-    /// As they were given, the oldest first; each is in `given`.
+    /// What seals them, and when the first was given out.
+    seal: Option<([u8; 32], Instant)>,
+    counts: HashMap<String, Counted>,
+    /// As they were answered first, the oldest first; each is in `counts`.
     order: VecDeque<String>,
+    /// Nonces given before are stale: their counts are forgotten.
+    floor: Duration,
 }
 
 impl Challenges {
-    /// Judges the `Authorization` of a request, and marks its count as used when it is right.
+    /// What an answer is worth with this request, were it the first time that it comes in. Without credentials that
+    /// could be meant it is wrong, after the same work.
+    pub(super) fn weigh(
+        &self,
+        now: Instant,
+        shown: &Shown,
+        request: &sip::Message,
+        expected: Option<&InboundDigest>,
+    ) -> Proof {
+        let answer = match shown {
+            Shown::Nothing => return Proof::Missing,
+            Shown::Malformed => return Proof::Wrong,
+            Shown::Answer(answer) => answer,
+        };
+        let (Some(method), Some(count)) = (request.method(), answer.count()) else { return Proof::Wrong };
+        let decoy = Credentials { username: String::new(), password: answer.nonce.clone() };
+        let credentials = expected.map_or(&decoy, |expected| &expected.credentials);
+        // Always computed, so that the time tells nothing about which part was wrong.
+        let is_right = answer.verify(credentials, method, &[]);
+        let is_offered = expected.is_some_and(|expected| expected.algorithms.contains(&answer.algorithm));
+        if !(is_right && is_offered && answer.qop == Some(Qop::Auth) && is_for(answer, request)) {
+            return Proof::Wrong;
+        }
+        let is_unused = self.counts.get(&answer.nonce).is_none_or(|known| count > known.count);
+        match self.given(now, &answer.nonce) {
+            Some(_) if is_unused => Proof::Right,
+            Some(_) | None => Proof::Stale,
+        }
+    }
+
+    /// [`Self::weigh`], and marks the count of what is right as used.
     pub(super) fn judge(
         &mut self,
         now: Instant,
+        shown: &Shown,
         request: &sip::Message,
-        realm: &str,
-        credentials: &Credentials,
+        expected: Option<&InboundDigest>,
     ) -> Proof {
-        let mut is_malformed = false;
-        let mut answers = request
-            .all_headers()
-            .filter(|(name, _)| name.eq_ignore_ascii_case("Authorization"))
-            .filter_map(|(_, value)| match Authorization::parse(value.text().as_bytes()) {
-                Ok(answer) => Some(answer),
-                Err(_) => {
-                    is_malformed = true;
-                    None
-                }
-            })
-            .filter(|answer| answer.realm == realm);
-        let Some(answer) = answers.next() else {
-            return if is_malformed { Proof::Wrong } else { Proof::Missing };
-        };
-        let (Some(method), Some(count)) = (request.method(), answer.count()) else { return Proof::Wrong };
-        let is_offered = OFFERED.contains(&answer.algorithm) && answer.qop == Some(Qop::Auth);
-        // Always computed, so that the time tells nothing about which part was wrong.
-        let is_right = answer.verify(credentials, method, &[]);
-        if !(is_right && is_offered && is_for(&answer, request)) {
-            return Proof::Wrong;
-        }
-        match self.given.get_mut(&answer.nonce) {
-            Some(given) if now < given.until && count > given.last_count => {
-                given.last_count = count;
-                Proof::Right
+        let proof = self.weigh(now, shown, request, expected);
+        if let (Proof::Right, Shown::Answer(answer)) = (proof, shown)
+            && let (Some(given), Some(count)) = (self.given(now, &answer.nonce), answer.count())
+        {
+            self.forget(now);
+            if self.counts.insert(answer.nonce.clone(), Counted { given, count }).is_none() {
+                self.order.push_back(answer.nonce.clone());
             }
-            Some(_) | None => Proof::Stale,
         }
+        proof
     }
 
     /// The headers of a 401: one fresh nonce, one line for each algorithm.
@@ -89,18 +144,19 @@ impl Challenges {
         now: Instant,
         realm: &str,
         stale: bool,
+        algorithms: &[Algorithm],
         chance: &mut StdRng,
     ) -> sip::Headers {
-        self.forget(now);
-        let nonce = format!("{:032x}", chance.random::<u128>());
-        self.given.insert(nonce.clone(), Given { until: now + LIFETIME, last_count: 0 });
-        self.order.push_back(nonce.clone());
-        let lines = OFFERED.into_iter().map(|algorithm| {
+        let (_, began) = *self.seal.get_or_insert_with(|| (chance.random(), now));
+        let since = u64::try_from((now - began).as_millis()).unwrap_or(u64::MAX);
+        let head = format!("{since:016x}{:016x}", chance.random::<u64>());
+        let nonce = format!("{head}{}", self.sealed(&head).unwrap_or_default());
+        let lines = algorithms.iter().map(|algorithm| {
             let challenge = Challenge {
                 realm: realm.to_owned(),
                 nonce: nonce.clone(),
                 opaque: None,
-                algorithm,
+                algorithm: *algorithm,
                 qop: vec![Qop::Auth],
                 stale,
             };
@@ -109,14 +165,37 @@ impl Challenges {
         lines.collect()
     }
 
-    /// Makes room for one more.
+    /// When a nonce was given out, if it is ours and may still be answered.
+    fn given(&self, now: Instant, nonce: &str) -> Option<Duration> {
+        let (_, began) = self.seal?;
+        let (head, seal) = nonce.split_at_checked(32)?;
+        if self.sealed(head)? != seal {
+            return None;
+        }
+        let given = Duration::from_millis(u64::from_str_radix(head.get(..16)?, 16).ok()?);
+        let is_counted = given >= self.floor || self.counts.contains_key(nonce);
+        (is_counted && now < began + given + LIFETIME).then_some(given)
+    }
+
+    fn sealed(&self, head: &str) -> Option<String> {
+        let (key, _) = &self.seal?;
+        let tag = hmac_sha256(key, &[head.as_bytes()]);
+        Some(tag[..SEAL].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Makes room for one more count.
     fn forget(&mut self, now: Instant) {
+        let Some((_, began)) = self.seal else { return };
         while let Some(oldest) = self.order.front() {
-            let is_over = self.given.get(oldest).is_none_or(|given| given.until <= now);
-            if !is_over && self.order.len() < NONCES_MAX {
+            let known = self.counts.get(oldest).copied();
+            let is_over = known.is_none_or(|known| began + known.given + LIFETIME <= now);
+            if !is_over && self.order.len() < COUNTS_MAX {
                 return;
             }
-            self.given.remove(oldest);
+            if let Some(known) = known {
+                self.floor = self.floor.max(known.given + Duration::from_millis(1));
+            }
+            self.counts.remove(oldest);
             self.order.pop_front();
         }
     }
@@ -138,18 +217,90 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_flood_of_challenges_grows_the_table_and_old_ones_leave_it() {
-        let mut challenges = Challenges::default();
-        let mut chance = StdRng::seed_from_u64(1);
-        #[expect(clippy::disallowed_methods, reason = "the beginning of virtual time")]
-        let now = Instant::now();
+    fn no_flood_of_challenges_makes_a_nonce_stale() {
+        let mut desk = Desk::new();
+        let first = desk.nonce();
 
-        for _ in 0..NONCES_MAX + 500 {
-            challenges.challenge(now, "edge", false, &mut chance);
+        for _ in 0..2 * COUNTS_MAX {
+            desk.nonce();
         }
-        assert_eq!((challenges.given.len(), challenges.order.len()), (NONCES_MAX, NONCES_MAX));
 
-        challenges.challenge(now + LIFETIME, "edge", false, &mut chance);
-        assert_eq!((challenges.given.len(), challenges.order.len()), (1, 1));
+        assert_eq!(desk.judge(&first, 1), Proof::Right);
+        assert_eq!(desk.challenges.counts.len(), 1);
+    }
+
+    #[test]
+    fn of_too_many_counts_the_oldest_go_and_their_nonces_are_stale_ever_after() {
+        let mut desk = Desk::new();
+        let first = desk.nonce();
+        assert_eq!(desk.judge(&first, 1), Proof::Right);
+
+        for _ in 0..COUNTS_MAX {
+            desk.now += Duration::from_millis(1);
+            let nonce = desk.nonce();
+            assert_eq!(desk.judge(&nonce, 1), Proof::Right);
+        }
+
+        let held = (desk.challenges.counts.len(), desk.challenges.order.len());
+        assert_eq!(held, (COUNTS_MAX, COUNTS_MAX));
+        assert_eq!(desk.judge(&first, 1), Proof::Stale);
+        assert_eq!(desk.judge(&first, 2), Proof::Stale);
+    }
+
+    #[test]
+    fn a_nonce_that_was_changed_is_not_ours() {
+        let mut desk = Desk::new();
+        let nonce = desk.nonce();
+        let younger = format!("{:016x}{}", 9, &nonce[16..]);
+
+        for changed in [younger.as_str(), &nonce[..40], &format!("{nonce}0"), "", "ä".repeat(40).as_str()] {
+            assert_eq!(desk.judge(changed, 1), Proof::Stale, "{changed}");
+        }
+        assert_eq!(desk.judge(&nonce, 1), Proof::Right);
+    }
+
+    struct Desk {
+        challenges: Challenges,
+        chance: StdRng,
+        now: Instant,
+        expected: InboundDigest,
+        invite: sip::Message,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let credentials = Credentials { username: "trunk".into(), password: "secret".into() };
+            #[expect(clippy::disallowed_methods, reason = "the beginning of virtual time")]
+            let now = Instant::now();
+            let wire = "INVITE sip:1@edge SIP/2.0\r\nContent-Length: 0\r\n\r\n";
+            Self {
+                challenges: Challenges::default(),
+                chance: StdRng::seed_from_u64(1),
+                now,
+                expected: InboundDigest { credentials, algorithms: vec![Algorithm::Md5] },
+                invite: sip::Message::parse(wire.into(), sip::Framing::Datagram).unwrap(),
+            }
+        }
+
+        fn nonce(&mut self) -> String {
+            let algorithms = [Algorithm::Md5];
+            let lines = self.challenges.challenge(self.now, "edge", false, &algorithms, &mut self.chance);
+            Challenge::parse(lines[0].1.as_bytes()).unwrap().nonce
+        }
+
+        fn judge(&mut self, nonce: &str, count: u32) -> Proof {
+            let challenge = Challenge {
+                realm: "edge".into(),
+                nonce: nonce.into(),
+                opaque: None,
+                algorithm: Algorithm::Md5,
+                qop: vec![Qop::Auth],
+                stale: false,
+            };
+            let (who, uri) = (&self.expected.credentials, "sip:1@edge");
+            let answer = challenge.respond(who, sip::Method::Invite, uri, b"", "0123456789", count);
+            let shown = Shown::Answer(Box::new(answer));
+            self.challenges.judge(self.now, &shown, &self.invite, Some(&self.expected))
+        }
     }
 }

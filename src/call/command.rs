@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::destination::Forbidden;
+use super::identity::Privacy;
 use super::ids::{CallId, ProviderKey, TenantId};
 use super::record::{CallRecord, Idempotency};
 use super::view::{CallView, Mode};
@@ -87,6 +88,12 @@ pub struct PlaceCall {
     /// Calling number or URI; the trunk's own when not given.
     #[serde(default)]
     pub from: Option<String>,
+    /// Whether the called party may learn who calls.
+    #[serde(default)]
+    pub privacy: Privacy,
+    /// A signed statement of who calls (STIR, RFC 8224), sent as it is in `Identity`.
+    #[serde(default)]
+    pub stir: Option<String>,
     /// Rides along every leg, transfer and event.
     #[serde(default)]
     pub context: Context,

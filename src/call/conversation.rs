@@ -319,6 +319,7 @@ impl Call {
             direction: view.direction,
             from: view.from.clone(),
             to: view.to.clone(),
+            identity: view.identity.clone(),
             mode: view.mode,
             context: view.context.clone(),
             sip_call_id: view.sip.call_id.clone().unwrap_or_default(),

@@ -53,6 +53,7 @@ impl Destinations {
     /// Whether a call or a transfer may go to this URI over `trunk`, whose own hosts need no entry.
     pub fn permit(&self, uri: &sip::Uri, trunk: &Trunk) -> Result<(), Forbidden> {
         let number = uri.user_text().and_then(|user| number_in(&user));
+        let number = number.map(|number| trunk.numbers_in.apply(&number));
         if let Some(number) = &number
             && !self.permits_number(number)
         {

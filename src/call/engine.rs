@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Timestamp;
 use super::context::Context;
 use super::event::EndReason;
+use super::identity::Identity;
 use super::ids::{CallId, ProviderKey};
 use super::resumption::ResumeOffer;
 use super::view::{Direction, Mode};
@@ -176,6 +177,8 @@ pub struct EngineStart {
     pub from: String,
     /// The called number or URI.
     pub to: String,
+    /// What the INVITE says of the caller beside `from` (inbound).
+    pub identity: Identity,
     /// Who owns the conversation.
     pub mode: Mode,
     /// Who and what it is about.

@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 use super::context::Context;
 use super::engine::{EngineEvent, EngineFailure};
 use super::event::{EndReason, EventKind};
+use super::identity::Identity;
 use super::ids::{CallId, FIRST_LEG, TenantId};
 use super::leg::warning;
 use super::one::{Call, Farewell, Hands, Link, State};
 use super::output::Output;
 use super::record::{CallRecord, Layer};
-use super::settings::{Engine, Handling, Provider};
+use super::settings::{Engine, Handling, Provider, Trunk};
 use super::telling::{self, Story};
 use super::verdict;
 use super::view::{CallView, Direction, LegRole, LegView, Mode, SipPart, Status};
@@ -46,7 +47,7 @@ impl Call {
         let mut call =
             Self::new(story, provider, engine, handling, State::Ringing { give_up }, Some(dialog), hands);
         call.caller = request.from().ok().map(|from| from.uri().clone());
-        call.headers = shown_headers(request, &call.provider.trunk.pass_headers);
+        call.headers = shown_headers(request, &call.provider.trunk);
         call.offer = request.session_description().ok().flatten();
         call.milestone(hands, Layer::Signalling, "invite received", Some(format!("from {}", flow.peer)));
         call.story.tell(hands.now, hands.outputs, EventKind::InboundRinging, telling::raw(request));
@@ -309,13 +310,15 @@ fn view(
     mode: Mode,
 ) -> CallView {
     let sip_call_id = request.call_id().unwrap_or_default().to_owned();
+    let number = |uri: &sip::Uri| provider.trunk.numbers_in.apply(&super::number::shown(uri));
     CallView {
         call_id: id,
         provider: provider.key.clone(),
         provider_call_id: Some(sip_call_id.clone()),
         direction: Direction::Inbound,
-        from: request.from().map(|from| super::number::shown(from.uri())).unwrap_or_default(),
-        to: request.request_uri().map(|uri| super::number::shown(&uri)).unwrap_or_default(),
+        from: request.from().map(|from| number(from.uri())).unwrap_or_default(),
+        to: request.request_uri().map(|uri| number(&uri)).unwrap_or_default(),
+        identity: Identity::of(request, provider),
         status: Status::Ringing,
         mode,
         engine: Some(engine.name.to_string()),
@@ -343,21 +346,15 @@ pub(super) fn description(message: &sip::Message) -> bytes::Bytes {
 }
 
 /// What an engine may see of an INVITE: who, for whom, by which way, whatever was added for it.
-fn shown_headers(request: &sip::Message, passed: &[String]) -> Vec<(String, String)> {
-    const USUAL: [&str; 8] = [
-        "From",
-        "To",
-        "User-Agent",
-        "P-Asserted-Identity",
-        "Diversion",
-        "History-Info",
-        "User-to-User",
-        "Subject",
-    ];
+fn shown_headers(request: &sip::Message, trunk: &Trunk) -> Vec<(String, String)> {
+    const ASSERTED: &str = "P-Asserted-Identity";
+    const USUAL: [&str; 8] =
+        ["From", "To", "User-Agent", "Diversion", "History-Info", "User-to-User", "Subject", "Identity"];
     let shown = |name: &str| {
         name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("X-"))
             || USUAL.iter().any(|usual| usual.eq_ignore_ascii_case(name))
-            || passed.iter().any(|passed| passed.eq_ignore_ascii_case(name))
+            || (trunk.trust_identity && name.eq_ignore_ascii_case(ASSERTED))
+            || trunk.pass_headers.iter().any(|passed| passed.eq_ignore_ascii_case(name))
     };
     let headers = request.all_headers().filter(|(name, _)| shown(name) && !telling::is_secret(name));
     headers.map(|(name, value)| (name.to_owned(), value.text().into_owned())).collect()

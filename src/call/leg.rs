@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
+use super::identity::{self, Privacy, Shown};
 use super::ids::{CallId, LegId};
 use super::number::{self, NotDialable};
 use super::one::{Hands, context_headers};
 use super::output::Output;
 use super::redirect::{self, Redirects};
-use super::settings::Provider;
+use super::settings::{Provider, Trunk};
 
 /// How long a target may say nothing while there is another one.
 const TRY: Duration = Duration::from_secs(4);
@@ -46,6 +47,8 @@ pub(super) struct Dialling {
     pub(super) to: String,
     /// Number or URI.
     pub(super) from: String,
+    /// Whether `from` is kept quiet.
+    pub(super) privacy: Privacy,
     /// What was asked to be added.
     pub(super) headers: Vec<(String, String)>,
     /// Our offer, once there is a port.
@@ -160,7 +163,10 @@ impl Leg {
         let asked = number::uri(&dialling.to, trunk)?;
         let from = from_address(&dialling.from, &self.provider, &hands.settings.sip_host)?;
         let target = dialling.targets.pop_front().ok_or(NotDialable::NoDomain)?;
+        let Shown { from, headers: told } = identity::shown(from, dialling.privacy, trunk.identity);
+        headers.extend(told);
         headers.extend(dialling.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
+        ruled(&mut headers, trunk);
         let to = sip::NameAddr::new(asked.clone());
         let request_uri = dialling.elsewhere.clone().unwrap_or(asked);
         let invite = sip::Invite {
@@ -351,6 +357,7 @@ impl Dialling {
         Self {
             to,
             from,
+            privacy: Privacy::None,
             headers: Vec::new(),
             offer: None,
             tried: None,
@@ -367,6 +374,16 @@ pub(super) fn warning(hands: &Hands<'_>, error: media::SdpError) -> (Cow<'static
     ("Warning".into(), format!("{} {} \"{text}\"", error.warning_code(), hands.settings.sip_host))
 }
 
+/// Leaves out and replaces what the trunk is configured to.
+fn ruled(headers: &mut sip::Headers, trunk: &Trunk) {
+    let is_replaced = |name: &str| {
+        let set = trunk.set_headers.iter().map(|(name, _)| name);
+        set.chain(&trunk.remove_headers).any(|ruled| ruled.eq_ignore_ascii_case(name))
+    };
+    headers.retain(|(name, _)| !is_replaced(name));
+    headers.extend(trunk.set_headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
+}
+
 fn to_tag(response: &sip::Message) -> String {
     response.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default()
 }
@@ -376,7 +393,7 @@ fn from_address(from: &str, provider: &Provider, sip_host: &str) -> Result<sip::
         Some(_) => number::uri(from, &provider.trunk)?,
         None => {
             let host = provider.trunk.domain.as_deref().unwrap_or(sip_host);
-            let user = from.replace('#', "%23");
+            let user = provider.trunk.numbers_out.apply(from).replace('#', "%23");
             sip::Uri::parse(format!("sip:{user}@{host}")).map_err(|_| NotDialable::Syntax)?
         }
     };

@@ -17,6 +17,7 @@ mod destination;
 mod engine;
 mod event;
 mod exchange;
+mod identity;
 mod ids;
 mod inbound;
 mod info;
@@ -58,14 +59,17 @@ pub use engine::{
 };
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};
+pub use identity::{Diverted, Identity, Person, Privacy, Visited};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
 pub use naming::{Located, TargetName, TrunkNames};
+pub use number::NumberRules;
 pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use resumption::{ResumeOffer, ResumeToken};
 pub use settings::{
-    AfterHuman, BargeInPolicy, Engine, Fallback, Handling, NumberPattern, Provider, ProviderKind,
-    RecordingSettings, RingGroup, Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, Workflow,
+    AfterHuman, BargeInPolicy, Engine, Fallback, Handling, IdentityHeader, InboundAuth, InboundDigest,
+    NumberPattern, Provider, ProviderKind, RecordingSettings, RingGroup, Route, Settings, Tenant, Trunk,
+    TrunkTarget, UnknownSources, Workflow,
 };
 pub use table::CallTable;
 pub use view::{

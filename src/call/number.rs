@@ -41,15 +41,52 @@ impl NotDialable {
     }
 }
 
-/// [`uri`], if the trunk may dial it.
-pub(super) fn destination(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
-    let uri = uri(to, trunk)?;
-    trunk.destinations.permit(&uri, trunk)?;
-    Ok(uri)
+/// How the beginnings of numbers are rewritten, the first rule that fits: a trunk may write `0049…` or `089…` for what
+/// is `+49…` everywhere else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NumberRules(Vec<(String, String)>);
+
+impl NumberRules {
+    /// Rules in the order in which they are tried: what begins with the one begins with the other.
+    pub fn new(rules: Vec<(String, String)>) -> Self {
+        Self(rules)
+    }
+
+    /// The number as the rules write it. What is no number stays as it is.
+    pub fn apply(&self, number: &str) -> String {
+        let digits = number.strip_prefix('+').unwrap_or(number);
+        let is_number =
+            !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
+        let mut fitting = self.0.iter().filter(|_| is_number);
+        let written =
+            fitting.find_map(|(from, to)| Some(format!("{to}{}", number.strip_prefix(from.as_str())?)));
+        written.unwrap_or_else(|| number.to_owned())
+    }
 }
 
-/// The URI to request for `to`: a SIP URI as it is, a number at the trunk's domain.
+/// Whether a call over this trunk may say that it is from there.
+pub(super) fn may_call_as(from: &str, trunk: &Trunk) -> Result<(), CommandError> {
+    let Some(allowed) = &trunk.caller_ids else { return Ok(()) };
+    let number = sip::Uri::parse(from).map_or_else(|_| from.to_owned(), |uri| shown(&uri));
+    if allowed.iter().any(|pattern| pattern.matches(&number)) {
+        return Ok(());
+    }
+    let problem = "is not one of the provider's `caller_ids`; write one that is, or leave it out".to_owned();
+    Err(CommandError::Invalid { field: "from", problem })
+}
+
+/// [`uri`], if the trunk may dial it.
+pub(super) fn destination(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
+    trunk.destinations.permit(&written(to, trunk, &NumberRules::default())?, trunk)?;
+    uri(to, trunk)
+}
+
+/// The URI to request for `to`: a SIP URI as it is, a number at the trunk's domain and as the trunk wants it.
 pub(super) fn uri(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
+    written(to, trunk, &trunk.numbers_out)
+}
+
+fn written(to: &str, trunk: &Trunk, rules: &NumberRules) -> Result<sip::Uri, NotDialable> {
     let scheme = to.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     if let Some("sip" | "sips") = scheme.as_deref() {
         return sip::Uri::parse(to).map_err(|_| NotDialable::Uri);
@@ -60,7 +97,7 @@ pub(super) fn uri(to: &str, trunk: &Trunk) -> Result<sip::Uri, NotDialable> {
         return Err(NotDialable::Syntax);
     }
     // `#` is not allowed in the user part of a URI as it is (RFC 3261 §25.1).
-    let user = number.replace('#', "%23");
+    let user = rules.apply(&number).replace('#', "%23");
     sip::Uri::parse(format!("sip:{user}@{}", domain(trunk)?)).map_err(|_| NotDialable::Uri)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::answering::Answering;
 use super::command::PlaceCall;
 use super::event::{EndReason, EventKind};
+use super::identity::Identity;
 use super::ids::{CallId, LegId};
 use super::leg::{Dialling, Invited, Outcome};
 use super::number;
@@ -57,6 +58,7 @@ impl Call {
                 direction: Direction::Outbound,
                 from,
                 to: ordered.to,
+                identity: Identity::default(),
                 status: Status::Placing,
                 mode,
                 engine: Some(engine.name.to_string()),
@@ -86,7 +88,9 @@ impl Call {
         let view = call.story.view();
         call.caller = number::uri(&view.to, &call.provider.trunk).ok();
         let dialling = Dialling::new(view.to.clone(), view.from.clone(), targets);
-        call.leg.dialling = Some(Dialling { headers: ordered.headers.into_iter().collect(), ..dialling });
+        let mut headers: Vec<(String, String)> = ordered.headers.into_iter().collect();
+        headers.extend(ordered.stir.map(|stir| ("Identity".to_owned(), stir)));
+        call.leg.dialling = Some(Dialling { headers, privacy: ordered.privacy, ..dialling });
         if let Some(seconds) = ordered.ring_timeout_sec {
             call.ring_timeout = Duration::from_secs(seconds.into());
         }

@@ -13,6 +13,7 @@ use super::destination::Destinations;
 use super::engine::Dialect;
 use super::ids::{CallId, EngineName, ProviderKey, TenantId};
 use super::naming::TrunkNames;
+use super::number::NumberRules;
 use super::view::Mode;
 use super::voice::Announcement;
 
@@ -51,7 +52,10 @@ impl Settings {
     /// Whether a stream of this source is worth an ear: a provider's, or anyone's where strangers get an answer.
     pub fn admits(&self, source: IpAddr) -> bool {
         match self.unknown_sources {
-            UnknownSources::Drop => super::admission::is_known(self, source),
+            UnknownSources::Drop => {
+                super::admission::is_known(self, source)
+                    || super::admission::takes_strangers(self.providers.values())
+            }
             UnknownSources::Refuse => true,
         }
     }
@@ -149,8 +153,8 @@ pub struct Trunk {
     pub domain: Option<String>,
     /// For its 401 and 407.
     pub credentials: Option<sip::auth::Credentials>,
-    /// What its calls to us have to show (RFC 3261 §22), from the right address besides; nothing more where absent.
-    pub inbound_credentials: Option<sip::auth::Credentials>,
+    /// How it proves that a call to us is its own.
+    pub inbound_auth: InboundAuth,
     /// Calling number or URI when the request names none.
     pub from: Option<String>,
     /// In order of preference.
@@ -181,6 +185,20 @@ pub struct Trunk {
     pub follow_redirects: bool,
     /// Headers of the INVITE that the engine may see beside the usual ones, lower case.
     pub pass_headers: Vec<String>,
+    /// Headers of our INVITEs in place of what would stand there.
+    pub set_headers: Vec<(String, String)>,
+    /// Headers that our INVITEs do not have, lower case.
+    pub remove_headers: Vec<String>,
+    /// How numbers that it sends are written here.
+    pub numbers_in: NumberRules,
+    /// How numbers of ours are written for it.
+    pub numbers_out: NumberRules,
+    /// Whether it is believed who calls (RFC 3325 §8).
+    pub trust_identity: bool,
+    /// Where it is told who calls, beside From.
+    pub identity: IdentityHeader,
+    /// Who a call may say it is from; anybody where nothing is said.
+    pub caller_ids: Option<Vec<NumberPattern>>,
 }
 
 impl Trunk {
@@ -194,7 +212,7 @@ impl Trunk {
             register: None,
             domain: None,
             credentials: None,
-            inbound_credentials: None,
+            inbound_auth: InboundAuth::Address,
             from: None,
             codecs: media::Codec::USUAL.to_vec(),
             srtp: media::SrtpPolicy::Off,
@@ -209,9 +227,65 @@ impl Trunk {
             transfer_timeout: Duration::from_secs(60),
             follow_redirects: true,
             pass_headers: Vec::new(),
+            set_headers: Vec::new(),
+            remove_headers: Vec::new(),
+            numbers_in: NumberRules::default(),
+            numbers_out: NumberRules::default(),
+            trust_identity: false,
+            identity: IdentityHeader::None,
+            caller_ids: None,
             policy: sip::Policy::default(),
         }
     }
+}
+
+/// Where a trunk is told who calls, beside From.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IdentityHeader {
+    /// Nowhere.
+    #[default]
+    None,
+    /// P-Asserted-Identity (RFC 3325): the trunk trusts us.
+    Asserted,
+    /// P-Preferred-Identity (RFC 3325): the trunk decides.
+    Preferred,
+    /// Remote-Party-ID, for those that came before RFC 3325.
+    RemoteParty,
+}
+
+/// How a trunk proves that a call is its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InboundAuth {
+    /// By where it comes from.
+    Address,
+    /// By digest (RFC 3261 §22), wherever it comes from.
+    Digest(InboundDigest),
+    /// By both.
+    Both(InboundDigest),
+}
+
+impl InboundAuth {
+    /// What its calls have to show.
+    pub fn digest(&self) -> Option<&InboundDigest> {
+        match self {
+            Self::Address => None,
+            Self::Digest(digest) | Self::Both(digest) => Some(digest),
+        }
+    }
+}
+
+/// What the calls of a trunk have to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundDigest {
+    /// Who they are.
+    pub credentials: sip::auth::Credentials,
+    /// How they may prove it, the preferred way first: one challenge each (RFC 8760 §2.4).
+    pub algorithms: Vec<sip::auth::Algorithm>,
+}
+
+impl InboundDigest {
+    /// What is offered where nothing is said.
+    pub const USUAL: [sip::auth::Algorithm; 2] = [sip::auth::Algorithm::Sha256, sip::auth::Algorithm::Md5];
 }
 
 /// One far end of a trunk.

@@ -154,6 +154,7 @@ mod tests {
             transcript_url: None,
             quality: Quality::default(),
             latency: Latency::default(),
+            identity: crate::call::Identity::default(),
             legs: Vec::new(),
         };
         Arc::new(CallRecord {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Timestamp;
 use super::context::Context;
 use super::event::EndReason;
+use super::identity::Identity;
 use super::ids::{CallId, LegId, ProviderKey};
 
 /// Who began.
@@ -224,6 +225,9 @@ pub struct CallView {
     pub from: String,
     /// The called number or URI.
     pub to: String,
+    /// What the INVITE says of the caller beside `from` (inbound).
+    #[serde(default)]
+    pub identity: Identity,
     /// Where the call stands.
     pub status: Status,
     /// Who owns the conversation.

@@ -423,6 +423,7 @@ impl<'a> Conversation<'a> {
 
     fn start(&self) -> EngineStart {
         EngineStart {
+            identity: crate::call::Identity::default(),
             call: call(),
             provider: "engine-test".into(),
             direction: Direction::Inbound,

@@ -14,6 +14,7 @@ mod daemon;
 mod engines;
 mod example;
 mod intakes;
+mod manners;
 mod mistake;
 mod names;
 mod overlap;

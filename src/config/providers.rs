@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::daemon;
+use super::manners::manners;
 use super::mistake::Problem;
 use super::names::{Named, url};
 use super::section::Section;
@@ -15,8 +16,9 @@ use super::sip_tls::{self, SipTls};
 use super::surroundings::Surroundings;
 use super::workflows;
 use crate::call::{
-    Destinations, Engine, EngineName, Handling, Mode, NumberPattern, Place, Provider, ProviderKey,
-    ProviderKind, Route, TargetName, Tenant, TenantId, Trunk, TrunkNames, TrunkTarget, Workflow,
+    Destinations, Engine, EngineName, Handling, InboundAuth, InboundDigest, Mode, NumberPattern, Place,
+    Provider, ProviderKey, ProviderKind, Route, TargetName, Tenant, TenantId, Trunk, TrunkNames, TrunkTarget,
+    Workflow,
 };
 use crate::spelling;
 use crate::webhook::Secrets;
@@ -30,6 +32,21 @@ const SESSION_TIMERS: [(&str, sip::SessionTimerMode); 3] = [
     ("accept", sip::SessionTimerMode::Accept),
     ("ask", sip::SessionTimerMode::Ask),
 ];
+
+/// What a call has to show to be taken for one of the trunk.
+#[derive(Debug, Clone, Copy)]
+enum HowKnown {
+    Address,
+    Digest,
+    Both,
+}
+
+const INBOUND_AUTH: [(&str, HowKnown); 3] =
+    [("address", HowKnown::Address), ("digest", HowKnown::Digest), ("both", HowKnown::Both)];
+
+/// What callers may prove a password with.
+const INBOUND_ALGORITHMS: [sip::auth::Algorithm; 3] =
+    [sip::auth::Algorithm::Sha512t256, sip::auth::Algorithm::Sha256, sip::auth::Algorithm::Md5];
 
 /// Whether audio is encrypted.
 const SRTP: [(&str, media::SrtpPolicy); 3] = [
@@ -128,6 +145,7 @@ fn provider(
 fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk> {
     let (targets, names) = targets(section);
     let is_outbound = !targets.is_empty() || !names.is_empty();
+    let inbound_auth = inbound_auth(section, surroundings);
     let peers = section.list("peers", daemon::network);
     let peers = match peers {
         Some(peers) => Some(peers),
@@ -139,6 +157,8 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
             peers.dedup();
             Some(peers)
         }
+        // Who shows a password may come from anywhere.
+        None if matches!(inbound_auth, InboundAuth::Digest(_)) => None,
         None => {
             if !is_outbound && !section.is_there("target") && !section.is_there("targets") {
                 section.missing("peers", "[\"203.0.113.0/24\"] # or a `target`, or both");
@@ -146,16 +166,16 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
             None
         }
     };
-    let inbound_credentials = credentials(section, surroundings, "inbound_username", "inbound_password");
     let credentials = credentials(section, surroundings, "username", "password");
     let register = register(section, credentials.is_some(), !is_outbound);
+    let manners = manners(section);
     let fixed = targets.clone();
     let usual = Trunk::to(targets);
     let trunk = Trunk {
         peers: peers.unwrap_or_default(),
         domain: section.parsed("domain", host_name),
         credentials,
-        inbound_credentials,
+        inbound_auth,
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
         codecs: codecs(section),
         srtp: section.choice("srtp", &SRTP).unwrap_or(usual.srtp),
@@ -184,6 +204,13 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         register,
         follow_redirects: section.flag("follow_redirects").unwrap_or(usual.follow_redirects),
         pass_headers: section.list("pass_headers", lower_header).unwrap_or_default(),
+        set_headers: manners.set_headers,
+        remove_headers: manners.remove_headers,
+        numbers_in: manners.numbers_in,
+        numbers_out: manners.numbers_out,
+        trust_identity: manners.trust_identity,
+        identity: manners.identity,
+        caller_ids: manners.caller_ids,
     };
     Some(trunk)
 }
@@ -242,6 +269,49 @@ fn credentials(
             None
         }
         (None, None) => None,
+    }
+}
+
+/// How the calls of a trunk are known for its own.
+fn inbound_auth(section: &mut Section<'_>, surroundings: &Surroundings) -> InboundAuth {
+    let how = section.choice("inbound_auth", &INBOUND_AUTH);
+    let credentials = credentials(section, surroundings, "inbound_username", "inbound_password");
+    let algorithms = section.list("inbound_algorithms", |name| {
+        let known = INBOUND_ALGORITHMS.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name));
+        known.ok_or_else(|| "is not offered; write \"SHA-512-256\", \"SHA-256\" or \"MD5\"".to_owned())
+    });
+    if section.is_empty_list("inbound_algorithms") {
+        let problem = "write at least one algorithm, like [\"SHA-256\"]";
+        section.object("inbound_algorithms", Problem::Conflict(problem.to_owned()));
+    }
+    let is_written = section.is_there("inbound_username") || section.is_there("inbound_password");
+    let Some(credentials) = credentials else {
+        if matches!(how, Some(HowKnown::Digest | HowKnown::Both)) && !is_written {
+            section.missing(
+                "inbound_username",
+                "\"trunk\" # and inbound_password = { env = \"INBOUND_PASSWORD\" }",
+            );
+        }
+        return InboundAuth::Address;
+    };
+    let mut algorithms = algorithms.unwrap_or_else(|| InboundDigest::USUAL.to_vec());
+    let mut seen = Vec::new();
+    algorithms.retain(|one| {
+        !seen.contains(one) && {
+            seen.push(*one);
+            true
+        }
+    });
+    let digest = InboundDigest { credentials, algorithms };
+    match how {
+        Some(HowKnown::Address) => {
+            let problem = "`inbound_auth = \"address\"` asks for no password; write \"both\" or \"digest\", or leave \
+                           `inbound_username` and `inbound_password` out";
+            section.object("inbound_username", Problem::Conflict(problem.to_owned()));
+            InboundAuth::Address
+        }
+        Some(HowKnown::Digest) => InboundAuth::Digest(digest),
+        Some(HowKnown::Both) | None => InboundAuth::Both(digest),
     }
 }
 

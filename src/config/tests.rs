@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::*;
-use crate::call::{EngineName, Fallback, Mode, NumberPattern, Place, ProviderKey, TrunkTarget};
+use crate::call::{
+    EngineName, Fallback, InboundAuth, InboundDigest, Mode, NumberPattern, Place, ProviderKey, TrunkTarget,
+};
 
 /// The least that runs; `PROVIDER` and `TOP` are where tests write.
 const LEAST: &str = r#"
@@ -80,8 +82,47 @@ fn what_a_trunk_proves_to_us_is_not_what_we_prove_to_it() {
     let config = parse(&text).unwrap();
 
     let trunk = &config.settings.providers[&ProviderKey::from("trunk")].trunk;
-    assert_eq!(trunk.inbound_credentials.as_ref().unwrap().username, "trunk");
+    assert_eq!(trunk.inbound_auth.digest().unwrap().credentials.username, "trunk");
     assert_eq!(trunk.credentials, None);
+}
+
+#[test]
+fn a_trunk_is_known_by_its_address_its_password_or_both() {
+    let secret = "inbound_password = { env = \"SECRET\" }\n";
+    let with = |lines: &str| {
+        let config = parse(&format!("{LEAST}inbound_username = \"trunk\"\n{secret}{lines}")).unwrap();
+        config.settings.providers[&ProviderKey::from("trunk")].trunk.inbound_auth.clone()
+    };
+    let algorithms = |auth: &InboundAuth| auth.digest().unwrap().algorithms.clone();
+
+    let usual = with("");
+    let named = with("inbound_auth = \"digest\"\ninbound_algorithms = [\"md5\", \"SHA-512-256\", \"MD5\"]\n");
+
+    assert!(matches!(usual, InboundAuth::Both(_)));
+    assert_eq!(algorithms(&usual), InboundDigest::USUAL);
+    assert!(matches!(named, InboundAuth::Digest(_)));
+    assert_eq!(algorithms(&named), [sip::auth::Algorithm::Md5, sip::auth::Algorithm::Sha512t256]);
+    assert_eq!(mistakes(&format!("{LEAST}inbound_auth = \"digest\"\n")).len(), 1);
+    assert_eq!(mistakes(&format!("{LEAST}inbound_algorithms = []\n")).len(), 1);
+    assert_eq!(
+        mistakes(&format!("{LEAST}inbound_username = \"u\"\n{secret}inbound_auth = \"address\"\n")).len(),
+        1
+    );
+}
+
+#[test]
+fn a_trunk_that_is_known_by_its_password_alone_needs_no_peers_and_a_name_of_its_own() {
+    let open = |name: &str| {
+        format!(
+            "[providers.{name}]\nkind = \"sip-trunk\"\ntenant = \"acme\"\nengine = \"bot\"\ninbound_auth = \"digest\"\n\
+             inbound_username = \"u\"\ninbound_password = {{ env = \"SECRET\" }}\n"
+        )
+    };
+
+    assert!(parse(&format!("{LEAST}{}", open("one"))).is_ok());
+    let twice = mistakes(&format!("{LEAST}{}{}", open("one"), open("other")));
+    assert_eq!(twice.len(), 1);
+    assert!(twice[0].contains("names of their own"), "{twice:?}");
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(super) fn call(n: u64) -> CallRecord {
             transcript_url: None,
             quality: Quality::default(),
             latency: Latency::default(),
+            identity: crate::call::Identity::default(),
             legs: Vec::new(),
         },
         last_seq: 0,

@@ -416,6 +416,7 @@ fn record(second: u64, tenant: &str, status: Status, idempotency: Option<Idempot
         transcript_url: None,
         quality: Quality::default(),
         latency: Latency::default(),
+        identity: callingedge::call::Identity::default(),
         legs: Vec::new(),
     };
     CallRecord { tenant: tenant.into(), view, last_seq: 0, webhook_url: None, idempotency }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use callingedge::call::{EventKind, Output};
+use callingedge::call::{EventKind, InboundAuth, InboundDigest, Output, UnknownSources};
 use sip::Method;
 use sip::auth::{Algorithm, Challenge, Credentials};
 
 use crate::line::{EDGE, FAR, Line, SDP, flow};
 use crate::policy::changed;
 
+/// An address that nobody claims.
+const AWAY: &str = "192.0.2.77:5060";
 const CALLED: &str = "sip:+15550000@10.0.0.1";
 
 #[test]
@@ -133,10 +135,128 @@ fn a_number_without_a_route_is_told_from_others_only_to_who_knows_the_password()
     assert_eq!(tally(&line), (1, 0, 0));
 }
 
+#[test]
+fn the_order_of_the_offers_is_that_of_the_configuration_and_nothing_else_is_taken() {
+    let strict = [Algorithm::Sha512t256, Algorithm::Sha256];
+    let mut line = Line::with(changed(|provider| {
+        let digest = InboundDigest { algorithms: strict.to_vec(), ..digest("trunk", "secret") };
+        provider.trunk.inbound_auth = InboundAuth::Both(digest);
+    }));
+
+    let challenges = challenged(&mut line, Vec::new());
+    let algorithms: Vec<_> = challenges.iter().map(|challenge| challenge.algorithm).collect();
+    let weak = Challenge { algorithm: Algorithm::Md5, ..challenges[0].clone() };
+    challenged(&mut line, answer(&weak, "trunk", "secret", 1));
+
+    assert_eq!(algorithms, strict);
+    assert_eq!(tally(&line), (2, 1, 0));
+    assert!(call(&mut line, CALLED, answer(&challenges[0], "trunk", "secret", 1)).is_none());
+}
+
+#[test]
+fn a_trunk_that_is_known_by_its_password_alone_calls_from_anywhere() {
+    let mut line = open();
+    let challenge = challenged_at(&mut line, AWAY, Vec::new()).remove(0);
+
+    assert!(call_from(&mut line, AWAY, CALLED, answer(&challenge, "trunk", "secret", 1)).is_none());
+
+    assert_eq!(line.kinds(), [EventKind::InboundRinging]);
+    assert_eq!(tally(&line), (1, 0, 1));
+    assert_eq!(line.exchange.tally().unknown, 0);
+}
+
+#[test]
+fn the_password_is_asked_for_also_where_such_a_trunk_is_at_home() {
+    let mut line = open();
+
+    challenged(&mut line, Vec::new());
+
+    assert!(line.events.is_empty());
+}
+
+#[test]
+fn a_stranger_without_the_password_leaves_nothing_behind_and_learns_no_name() {
+    let mut line = open();
+    let mut shown = Vec::new();
+    for (user, password) in [("trunk", "guess"), ("nobody", "secret")] {
+        let challenge = challenged_at(&mut line, AWAY, Vec::new()).remove(0);
+        let again = challenged_at(&mut line, AWAY, answer(&challenge, user, password, 1));
+        shown.push(
+            again.into_iter().map(|again| Challenge { nonce: String::new(), ..again }).collect::<Vec<_>>(),
+        );
+    }
+
+    assert_eq!(shown[0], shown[1]);
+    assert!(shown[0].iter().all(|challenge| !challenge.stale));
+    assert_eq!(line.exchange.tally().sip.server_transactions, 0);
+    assert_eq!(tally(&line), (4, 2, 0));
+}
+
+#[test]
+fn a_repeated_invite_of_a_stranger_is_no_second_answer() {
+    let mut line = open();
+    let challenge = challenged_at(&mut line, AWAY, Vec::new()).remove(0);
+    let invite = invite(AWAY, CALLED, 7, answer(&challenge, "trunk", "secret", 1));
+
+    let first = send(&mut line, AWAY, invite.clone());
+    let again = send(&mut line, AWAY, invite);
+
+    assert!(first.is_none() && again.is_none());
+    assert_eq!(tally(&line), (1, 0, 1));
+}
+
+#[test]
+fn a_replayed_answer_of_a_stranger_is_stale() {
+    let mut line = open();
+    let challenge = challenged_at(&mut line, AWAY, Vec::new()).remove(0);
+    assert!(call_from(&mut line, AWAY, CALLED, answer(&challenge, "trunk", "secret", 1)).is_none());
+
+    let replayed = challenged_at(&mut line, AWAY, answer(&challenge, "trunk", "secret", 1));
+
+    assert!(replayed.iter().all(|again| again.stale));
+    assert_eq!(tally(&line), (2, 0, 1));
+}
+
+#[test]
+fn an_answer_for_another_realm_is_no_answer() {
+    let mut line = open();
+    let challenge = challenged_at(&mut line, AWAY, Vec::new()).remove(0);
+    let elsewhere = Challenge { realm: "elsewhere".into(), ..challenge };
+
+    let again = challenged_at(&mut line, AWAY, answer(&elsewhere, "trunk", "secret", 1));
+
+    assert!(again.iter().all(|again| !again.stale));
+    assert_eq!(tally(&line), (2, 0, 0));
+}
+
+#[test]
+fn strangers_may_call_and_nothing_else() {
+    let mut line = open();
+    let options = String::from_utf8(crate::line::options_request().to_vec()).unwrap();
+
+    line.settle();
+    line.exchange.handle_sip(line.now, flow(EDGE, AWAY), options.into());
+
+    assert!(line.exchange.poll_output().is_none());
+    assert_eq!(line.exchange.tally().unknown, 1);
+}
+
+fn open() -> Line {
+    let mut settings = changed(|provider| {
+        provider.trunk.inbound_auth = InboundAuth::Digest(digest("trunk", "secret"));
+    });
+    settings.unknown_sources = UnknownSources::Drop;
+    Line::with(settings)
+}
+
 fn guarded() -> Line {
     Line::with(changed(|provider| {
-        provider.trunk.inbound_credentials = Some(credentials("trunk", "secret"));
+        provider.trunk.inbound_auth = InboundAuth::Both(digest("trunk", "secret"));
     }))
+}
+
+fn digest(username: &str, password: &str) -> InboundDigest {
+    InboundDigest { credentials: credentials(username, password), algorithms: InboundDigest::USUAL.to_vec() }
 }
 
 fn credentials(username: &str, password: &str) -> Credentials {
@@ -151,26 +271,39 @@ fn answer(challenge: &Challenge, user: &str, password: &str, count: u32) -> sip:
 
 /// Calls, and reads the 401.
 fn challenged(line: &mut Line, headers: sip::Headers) -> Vec<Challenge> {
-    let response = call(line, CALLED, headers).expect("a 401");
-    let lines = response.all_headers().filter(|(name, _)| name.eq_ignore_ascii_case("WWW-Authenticate"));
-    let challenges: Vec<_> =
-        lines.map(|(_, value)| Challenge::parse(value.text().as_bytes()).unwrap()).collect();
+    challenged_at(line, FAR, headers)
+}
+
+fn challenged_at(line: &mut Line, from: &str, headers: sip::Headers) -> Vec<Challenge> {
+    let response = call_from(line, from, CALLED, headers).expect("a 401");
+    let challenges: Vec<_> = response.challenges(sip::HeaderName::WwwAuthenticate).collect();
     assert_eq!(challenges.len(), 2);
     challenges
 }
 
 /// An INVITE as written here; the 401 to it, if that is the answer.
 fn call(line: &mut Line, uri: &str, headers: sip::Headers) -> Option<sip::Message> {
+    call_from(line, FAR, uri, headers)
+}
+
+fn call_from(line: &mut Line, from: &str, uri: &str, headers: sip::Headers) -> Option<sip::Message> {
     let tally = line.exchange.tally();
-    let id = tally.challenged + tally.admitted;
+    let invite = invite(from, uri, tally.challenged + tally.admitted, headers);
+    send(line, from, invite)
+}
+
+fn invite(from: &str, uri: &str, id: u64, headers: sip::Headers) -> String {
     let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let invite = format!(
-        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {FAR};branch=z9hG4bK{id}\r\nMax-Forwards: 70\r\n\
+    format!(
+        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{id}\r\nMax-Forwards: 70\r\n\
          From: <sip:+15550123@10.0.0.9>;tag={id}\r\nTo: <{uri}>\r\nCall-ID: digest{id}\r\nCSeq: 1 INVITE\r\n\
-         Contact: <sip:{FAR}>\r\n{extra}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+         Contact: <sip:{from}>\r\n{extra}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
         SDP.len()
-    );
-    line.exchange.handle_sip(line.now, flow(EDGE, FAR), invite.into());
+    )
+}
+
+fn send(line: &mut Line, from: &str, invite: String) -> Option<sip::Message> {
+    line.exchange.handle_sip(line.now, flow(EDGE, from), invite.into());
     let mut refused = None;
     while let Some(output) = line.exchange.poll_output() {
         if let Output::Transmit(transmit) = &output

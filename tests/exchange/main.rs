@@ -9,6 +9,7 @@
 mod bridging;
 mod challenges;
 mod extensions;
+mod identity;
 mod inbound;
 mod line;
 mod orders;

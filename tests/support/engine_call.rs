@@ -168,6 +168,7 @@ pub(crate) fn start() -> EngineStart {
     let mut context = Context { intent: Some("book".into()), ..Context::default() };
     context.merge_fields.insert("first_name".into(), "Sam".into());
     EngineStart {
+        identity: callingedge::call::Identity::default(),
         call: id(),
         provider: ProviderKey::from("sip-main"),
         direction: Direction::Inbound,

@@ -38,6 +38,7 @@ pub(crate) fn call(tenant: &str, n: u64, at: SystemTime) -> CallRecord {
             transcript_url: None,
             quality: Quality::default(),
             latency: Latency::default(),
+            identity: callingedge::call::Identity::default(),
             legs: Vec::new(),
         },
         last_seq: 0,

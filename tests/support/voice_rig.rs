@@ -299,6 +299,7 @@ pub(crate) fn call(number: u8) -> CallId {
 
 pub(crate) fn start(call: CallId) -> EngineStart {
     EngineStart {
+        identity: callingedge::call::Identity::default(),
         call,
         provider: ProviderKey::from("sip-main"),
         direction: Direction::Inbound,

@@ -44,6 +44,14 @@ impl Endpoint {
         }
     }
 
+    /// Whether this request has come before, and its transaction still lives.
+    pub fn has_seen(&self, request: &Message) -> bool {
+        let Ok(via) = request.via() else { return false };
+        let method = request.method().unwrap_or(Method::Extension(""));
+        let key = ServerKey::of(request, &via, method);
+        key.is_some_and(|key| self.core.servers.find(&key).is_some())
+    }
+
     fn receive_response(&mut self, now: Instant, flow: Flow, response: Message) {
         if response.check().is_err() {
             self.core.dropped.malformed += 1;

@@ -91,6 +91,11 @@ impl Message {
         self.list(HeaderName::Diversion, NameAddr::read)
     }
 
+    /// The elements of a list of names and URIs: Diversion, History-Info, P-Asserted-Identity and their like.
+    pub fn name_addrs(&self, name: HeaderName) -> impl Iterator<Item = Result<NameAddr, ParseError>> {
+        self.list(name, NameAddr::read)
+    }
+
     /// Refer-To (RFC 3515 §2.1).
     pub fn refer_to(&self) -> Result<Option<NameAddr>, ParseError> {
         self.optional(HeaderName::ReferTo, NameAddr::parse)

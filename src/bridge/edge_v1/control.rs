@@ -16,8 +16,8 @@ use super::frame::{FrameCodec, HIGHEST_SEGMENT};
 use super::replay::Position;
 use crate::bridge::said::{Mistake, Said};
 use crate::call::{
-    CallId, Context, Direction, DtmfMethod, EndReason, EngineCommand, LegRole, Mode, ProviderKey, Timestamp,
-    TransferState,
+    CallId, Context, Direction, DtmfMethod, EndReason, EngineCommand, Identity, LegRole, Mode, ProviderKey,
+    Timestamp, TransferState,
 };
 
 /// Digits in one order.
@@ -60,6 +60,7 @@ pub(super) struct Start<'a> {
     pub(super) direction: Direction,
     pub(super) from: &'a str,
     pub(super) to: &'a str,
+    pub(super) identity: &'a Identity,
     pub(super) mode: Mode,
     pub(super) started_at: Timestamp,
     pub(super) context: &'a Context,

@@ -66,6 +66,9 @@ impl Exchange {
         if matches!(mode, Mode::Assist | Mode::Routing) && handling.humans.is_empty() {
             return Err(CommandError::ModeNoHuman);
         }
+        if let Some(from) = &call.from {
+            number::may_call_as(from, &provider.trunk)?;
+        }
         number::destination(&call.to, &provider.trunk).map_err(|error| {
             self.tally.forbidden += u64::from(error.is_forbidden());
             error.at("to")

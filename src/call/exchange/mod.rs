@@ -20,8 +20,8 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::call::admission::{self, Census, Full, Refusal};
-use crate::call::challenges::{Challenges, Proof};
+use crate::call::admission::{self, Caller, Census, Full, Refusal};
+use crate::call::challenges::{Challenges, Proof, Shown};
 use crate::call::clock::WallClock;
 use crate::call::command::{Answer, Command, CommandError};
 use crate::call::ids::{CallId, ProviderKey, RequestId, TenantId};
@@ -217,18 +217,51 @@ impl Exchange {
     pub fn handle_sip(&mut self, now: Instant, flow: sip::Flow, wire: Bytes) {
         // RFC 3261 §7.2: only a response begins so. Responses find their transaction or nobody.
         let is_response = wire.starts_with(b"SIP/");
-        if !is_response && !self.is_known(flow.peer.ip()) {
-            self.tally.unknown += 1;
-            match self.settings.unknown_sources {
-                UnknownSources::Drop => {}
-                UnknownSources::Refuse => {
-                    self.outputs.extend(admission::forbidden(flow, wire).map(Output::Transmit))
-                }
-            }
-        } else {
+        if is_response || self.is_known(flow.peer.ip()) {
             self.endpoint.handle_message(now, flow, wire);
+        } else {
+            self.handle_stranger(now, flow, wire);
         }
         self.settle(now);
+    }
+
+    /// A request from an address that no provider claims. Where a trunk is known by its password alone, calls may begin
+    /// anywhere: only an INVITE that shows it leaves a trace here, every other one is challenged and forgotten, so
+    /// that who forges addresses gains nothing (RFC 3261 §26.3.2.4).
+    fn handle_stranger(&mut self, now: Instant, flow: sip::Flow, wire: Bytes) {
+        let answers = self.settings.unknown_sources == UnknownSources::Refuse;
+        let opens = admission::takes_strangers(self.settings.providers.values().chain(&self.retired));
+        let request = (answers || opens).then(|| sip::Message::parse(wire.clone(), framing(flow)));
+        let Some(Ok(request)) = request else {
+            self.tally.unknown += 1;
+            return;
+        };
+        let belongs = || {
+            request.to().is_ok_and(|to| to.tag().is_some())
+                || matches!(request.method(), Some(sip::Method::Ack | sip::Method::Cancel))
+                || self.endpoint.has_seen(&request)
+        };
+        if opens && belongs() {
+            return self.endpoint.handle_message(now, flow, wire);
+        }
+        if opens && request.method() == Some(sip::Method::Invite) {
+            let shown = Shown::of(&request, &self.settings.sip_host);
+            let trunk = shown.username().and_then(|username| admission::named(&self.settings, username));
+            let proof = self.challenges.weigh(now, &shown, &request, trunk.map(|(_, digest)| digest));
+            if proof == Proof::Right {
+                return self.endpoint.handle_message(now, flow, wire);
+            }
+            let headers = self.challenge_stranger(now, proof);
+            let unauthorized = sip::StatusCode::UNAUTHORIZED;
+            let answer = admission::turned_away(flow, &request, unauthorized, &headers);
+            return self.outputs.extend(answer.map(Output::Transmit));
+        }
+        self.tally.unknown += 1;
+        if answers {
+            let forbidden = sip::StatusCode::FORBIDDEN;
+            let answer = admission::turned_away(flow, &request, forbidden, &sip::Headers::new());
+            self.outputs.extend(answer.map(Output::Transmit));
+        }
     }
 
     /// A stream is closed.
@@ -529,15 +562,19 @@ impl Exchange {
         let number = request.request_uri().map(|uri| number::shown(&uri)).unwrap_or_default();
         let replaced = self.endpoint.replaced(request);
         let to_replace = replaced.as_ref().ok().copied().flatten();
-        if let Some(headers) = self.challenge(now, to_replace, request, flow, &number) {
-            return self.endpoint.refuse(now, dialog, sip::StatusCode::UNAUTHORIZED, headers);
-        }
+        let proven = match self.identify(now, to_replace, request, flow, &number) {
+            Ok(proven) => proven,
+            Err(headers) => {
+                return self.endpoint.refuse(now, dialog, sip::StatusCode::UNAUTHORIZED, headers);
+            }
+        };
+        let caller = Caller { source: flow.peer.ip(), proven: proven.as_ref() };
         match replaced {
             Ok(None) => {}
-            Ok(Some(replaced)) => return self.replaces(now, dialog, replaced, request, flow),
+            Ok(Some(replaced)) => return self.replaces(now, dialog, replaced, request, flow, caller),
             Err(status) => return self.may_not_replace(now, dialog, status),
         }
-        let admitted = self.admit_inbound(now, flow, &number);
+        let admitted = self.admit_inbound(now, caller, &number);
         let destination = match admitted {
             Ok(destination) => destination,
             Err(refusal) => {
@@ -573,31 +610,57 @@ impl Exchange {
         self.note_deadline(id);
     }
 
-    /// What a 401 has to say, when the trunk of this INVITE wants credentials and they are not there, not right or not
-    /// fresh. The same for every user name.
-    fn challenge(
+    /// Whose password an INVITE has shown, where that alone counts; or what a 401 has to say, where credentials are
+    /// wanted and are not there, not right or not fresh. The same for every user name.
+    fn identify(
         &mut self,
         now: Instant,
         replaced: Option<sip::DialogId>,
         request: &sip::Message,
         flow: sip::Flow,
         number: &str,
-    ) -> Option<sip::Headers> {
-        let call = replaced.and_then(|replaced| self.calls.get(self.dialogs.get(&replaced)?));
-        let provider = match call.filter(|call| admission::claims(&call.provider, flow.peer.ip())) {
-            Some(call) => call.provider.clone(),
-            None => admission::guard(&self.settings, flow.peer.ip(), number)?,
+    ) -> Result<Option<ProviderKey>, sip::Headers> {
+        let settings = self.settings.clone();
+        let shown = Shown::of(request, &settings.sip_host);
+        let named = shown.username().and_then(|username| admission::named(&settings, username));
+        let caller = Caller { source: flow.peer.ip(), proven: None };
+        let is_stranger = || {
+            let mut all = settings.providers.values().chain(&self.retired);
+            !all.any(|provider| caller.is_of(provider))
         };
-        let credentials = provider.trunk.inbound_credentials.as_ref()?;
-        let realm = self.settings.sip_host.as_str();
-        let proof = self.challenges.judge(now, request, realm, credentials);
-        match proof {
-            Proof::Right => return None,
-            Proof::Wrong => self.tally.unproven += 1,
-            Proof::Stale | Proof::Missing => {}
+        if named.is_some() || is_stranger() {
+            return match self.challenges.judge(now, &shown, request, named.map(|(_, digest)| digest)) {
+                Proof::Right => Ok(named.map(|(provider, _)| provider.key.clone())),
+                proof @ (Proof::Stale | Proof::Wrong | Proof::Missing) => {
+                    Err(self.challenge_stranger(now, proof))
+                }
+            };
         }
+        let call = replaced.and_then(|replaced| self.calls.get(self.dialogs.get(&replaced)?));
+        let provider = match call.filter(|call| caller.is_of(&call.provider)) {
+            Some(call) => Some(call.provider.clone()),
+            None => admission::guard(&settings, caller, number),
+        };
+        let digest = provider.as_ref().and_then(|provider| provider.trunk.inbound_auth.digest());
+        let Some(digest) = digest else { return Ok(None) };
+        match self.challenges.judge(now, &shown, request, Some(digest)) {
+            Proof::Right => Ok(None),
+            proof @ (Proof::Stale | Proof::Wrong | Proof::Missing) => {
+                Err(self.challenge(now, proof, &digest.algorithms))
+            }
+        }
+    }
+
+    fn challenge_stranger(&mut self, now: Instant, proof: Proof) -> sip::Headers {
+        let offered = admission::offered_to_strangers(&self.settings);
+        self.challenge(now, proof, &offered)
+    }
+
+    fn challenge(&mut self, now: Instant, proof: Proof, offered: &[sip::auth::Algorithm]) -> sip::Headers {
         self.tally.challenged += 1;
-        Some(self.challenges.challenge(now, realm, proof == Proof::Stale, &mut self.secrets))
+        self.tally.unproven += u64::from(proof == Proof::Wrong);
+        let realm = &self.settings.sip_host;
+        self.challenges.challenge(now, realm, proof == Proof::Stale, offered, &mut self.secrets)
     }
 
     /// An INVITE wants to take the place of a dialog of ours (RFC 3891). Only the trunk that has that dialog may.
@@ -608,10 +671,9 @@ impl Exchange {
         replaced: sip::DialogId,
         request: &sip::Message,
         flow: sip::Flow,
+        caller: Caller<'_>,
     ) {
-        let of_trunk = |call: &Call| {
-            admission::claims(&call.provider, flow.peer.ip()).then_some(call.provider.trunk.policy)
-        };
+        let of_trunk = |call: &Call| caller.is_of(&call.provider).then_some(call.provider.trunk.policy);
         let id = self.dialogs.get(&replaced).copied();
         let found = id.and_then(|id| Some((id, of_trunk(self.calls.get(&id)?)?)));
         let Some((id, policy)) = found else {
@@ -634,7 +696,7 @@ impl Exchange {
     fn admit_inbound(
         &mut self,
         now: Instant,
-        flow: sip::Flow,
+        caller: Caller<'_>,
         number: &str,
     ) -> Result<admission::Destination, Refusal> {
         if self.draining.is_some() {
@@ -643,7 +705,7 @@ impl Exchange {
         if self.outputs.unsaved() > self.settings.max_unsaved {
             return Err(Refusal::StoreBehind);
         }
-        let destination = admission::destination(&self.settings, flow.peer.ip(), number)?;
+        let destination = admission::destination(&self.settings, caller, number)?;
         self.census.admit(now, &self.settings, &destination.provider).map_err(|full| match full {
             Full::AtOnce(_) => Refusal::Limit,
             Full::TooFast(_, wait) => {
@@ -761,5 +823,12 @@ impl Exchange {
             self.keys.remove(&(tenant.clone(), key.clone()));
             self.key_expiries.remove(&(at, tenant, key));
         }
+    }
+}
+
+fn framing(flow: sip::Flow) -> sip::Framing {
+    match flow.transport {
+        sip::Transport::Udp => sip::Framing::Datagram,
+        sip::Transport::Tcp | sip::Transport::Tls => sip::Framing::Stream,
     }
 }

@@ -196,6 +196,105 @@ SIP/2.0 %(status)s
 # Before `target` and `contact` are used by nothing, SIPp wants to hear that this is meant.
 UNUSED = '  <Reference variables="edge,trunk,contact"/>'
 
+# Calls, is asked for a password, and calls again with it.
+PROVING_CALLER = """<?xml version="1.0" encoding="UTF-8"?>
+<scenario name="a caller that proves its password">
+  <send retrans="500"><![CDATA[
+INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>
+Call-ID: [call_id]
+CSeq: 1 INVITE
+Contact: <sip:caller@[local_ip]:[local_port];transport=[transport]>
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+%(sdp)s
+]]></send>
+  <recv response="100" optional="true"/>
+  <recv response="401" auth="true"/>
+  <send><![CDATA[
+ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <send retrans="500"><![CDATA[
+INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>
+Call-ID: [call_id]
+CSeq: 2 INVITE
+Contact: <sip:caller@[local_ip]:[local_port];transport=[transport]>
+[authentication]
+Max-Forwards: 70
+Content-Type: application/sdp
+Content-Length: [len]
+
+%(sdp)s
+]]></send>
+  <recv response="100" optional="true"/>
+%(rest)s
+</scenario>
+"""
+
+# That was enough.
+PROVEN = """
+  <recv response="180" optional="true"/>
+  <recv response="200" rrs="true"/>
+  <send><![CDATA[
+ACK [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 2 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <pause milliseconds="300"/>
+  <send retrans="500"><![CDATA[
+BYE [next_url] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 3 BYE
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+  <recv response="200"/>
+"""
+
+# Asked once more, it gives up.
+NOT_PROVEN = """
+  <recv response="401"/>
+  <send><![CDATA[
+ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: <sip:caller@[local_ip]:[local_port]>;tag=[pid]t[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: [call_id]
+CSeq: 2 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+]]></send>
+"""
+
+# What a caller offers that sends no audio of its own.
+SILENT_SDP = SDP.replace("[rtpstream_audio_port]", "[media_port]")
+
 
 class Traffic:
     def __init__(self, directory, *arguments):
@@ -227,6 +326,15 @@ def speaking_caller(directory, edge, transport, calls, rate, milliseconds, numbe
     scenario = written(directory, SPEAKING_CALLER, milliseconds)
     return Traffic(directory, edge.sip[transport], "-sf", scenario, "-t", TRANSPORTS[transport], "-s", number, "-m", calls,
                    "-r", rate, "-l", calls)
+
+
+def proving_caller(directory, edge, transport, username, password, rest=PROVEN, number="+18005551234"):
+    """One call in that answers the edge's challenge, and what has to come of it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "scenario.xml"
+    path.write_text(PROVING_CALLER % {"sdp": SILENT_SDP, "rest": rest})
+    return Traffic(directory, edge.sip[transport], "-sf", path, "-t", TRANSPORTS[transport], "-s", number, "-m", 1,
+                   "-au", username, "-ap", password)
 
 
 def speaking_callee(directory, transport, port, calls, milliseconds):
