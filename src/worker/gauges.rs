@@ -22,7 +22,7 @@ type Read = fn(&Tally) -> u64;
 
 /// One worker's handles to the recorder that was installed when it began.
 pub(super) struct Gauges {
-    counters: [(Counter, Read); 20],
+    counters: [(Counter, Read); 22],
     calls: Gauge,
     engines: Gauge,
     rtp_sockets: Gauge,
@@ -56,6 +56,8 @@ impl Gauges {
                 (counter("callingedge_voice_playout_full_total"), |tally| tally.playout_full),
                 (counter("callingedge_voice_keys_twice_total"), |tally| tally.keys_twice),
                 (counter("callingedge_voice_relay_late_samples_total"), |tally| tally.relay_late),
+                (counter("callingedge_voice_relay_concealed_samples_total"), |tally| tally.relay_concealed),
+                (counter("callingedge_voice_relay_stretched_samples_total"), |tally| tally.relay_stretched),
                 (counter("callingedge_voice_facts_dropped_total"), |tally| tally.facts_dropped),
                 (counter("callingedge_voice_stray_orders_total"), |tally| tally.stray_orders),
                 (counter("callingedge_voice_late_beats_total"), |tally| tally.late_beats),

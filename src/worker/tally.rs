@@ -1,6 +1,8 @@
 //! What a worker counts while it works: plain numbers of its own, published once a second.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use super::relay::Relayed;
+
 /// Counters since the worker began. They only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -34,6 +36,10 @@ pub struct Tally {
     pub keys_twice: u64,
     /// Samples of one leg that came too late for another one that hears it.
     pub relay_late: u64,
+    /// Samples guessed for another leg, since nothing was there.
+    pub relay_concealed: u64,
+    /// Samples added or taken off on the way to another leg.
+    pub relay_stretched: u64,
     /// Digits that could not be told, because their call's owner does not listen.
     pub facts_dropped: u64,
     /// Orders for calls that are closed already.
@@ -47,6 +53,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A beat of legs that hear legs.
+    pub(super) fn count_relayed(&mut self, relayed: Relayed) {
+        self.relay_concealed += relayed.concealed;
+        self.relay_stretched += relayed.stretched;
+    }
+
     /// A datagram from a leg was not used.
     pub fn count_discarded(&mut self, why: media::Discard) {
         self.datagrams_discarded += 1;

@@ -30,7 +30,7 @@ use super::attention::Attention;
 use super::ear::{Ear, Keys};
 use super::early::Early;
 use super::histogram::Histogram;
-use super::relay::{Relay, Waiting, blend};
+use super::relay::{Relay, Relayed, Spoken, Waiting, blend};
 use super::tally::Tally;
 use super::tape::{Tape, TapeLayout};
 use crate::bridge::{
@@ -418,9 +418,10 @@ impl Voice {
         } else {
             let mut chunk = None;
             let mut beaten = false;
+            let mut relayed = Relayed::default();
             let packet = session.next_packet_with(now, buffer, |format, frame, played| {
                 by_engine = Some(played);
-                let played = blend(relays, waiting.as_mut(), format, frame, played);
+                let played = blend(now, relays, waiting.as_mut(), format, frame, played, &mut relayed);
                 if let Some(attention) = &mut attention {
                     attention.said(format, frame);
                 }
@@ -434,6 +435,7 @@ impl Voice {
             if let Some(tape) = tape.filter(|_| !beaten) {
                 chunk = tape.beat(None);
             }
+            turn.tally.count_relayed(relayed);
             self.chunk = chunk.or(self.chunk.take());
             packet
         };
@@ -523,7 +525,7 @@ impl Voice {
             return None;
         }
         let rate = self.media(leg).map_or(SampleRate::Hz8000, |media| media.session.format().rate());
-        let (_, tape) = self.tape.insert((leg, Tape::new(leg, mode, rate)));
+        let (_, tape) = self.tape.insert((leg, Tape::new(mode, rate)));
         Some(tape.layout())
     }
 
@@ -679,6 +681,8 @@ impl Voice {
             let format = media.session.format();
             let Some(frame) = media.session.next_frame(now) else { break };
             turn.tally.frames_concealed += u64::from(frame.concealed);
+            let spoken = Spoken::new(format, &frame);
+            let kept = Spoken { payload: &[], ..spoken };
             if is_heard {
                 self.relayed.clear();
                 self.relayed.extend_from_slice(frame.payload);
@@ -709,7 +713,7 @@ impl Voice {
                 }
             }
             if is_heard {
-                self.relay(leg, format, turn);
+                self.relay(now, leg, kept, turn);
             }
             if let Some(told) = told {
                 self.attend(now, told, turn);
@@ -734,14 +738,13 @@ impl Voice {
         }
     }
 
-    /// The frame in `relayed` goes to everyone who hears `speaker`.
-    fn relay(&mut self, speaker: LegId, format: AudioFormat, turn: &mut Turn<'_>) {
+    /// The frame in `relayed` goes to everyone who hears `speaker`; `kept` is what else is known of it.
+    fn relay(&mut self, now: Instant, speaker: LegId, kept: Spoken<'_>, turn: &mut Turn<'_>) {
         let Self { legs, relayed, .. } = self;
-        for leg in legs {
-            let Some(media) = &leg.media else { continue };
-            let listener = media.session.format();
-            if let Some(relay) = leg.relays.iter_mut().find(|relay| relay.speaker == speaker) {
-                turn.tally.relay_late += relay.push(listener, format, relayed) as u64;
+        let spoken = Spoken { payload: relayed, ..kept };
+        for relay in legs.iter_mut().filter(|leg| leg.media.is_some()).flat_map(|leg| &mut leg.relays) {
+            if relay.speaker == speaker {
+                turn.tally.relay_late += relay.push(now, &spoken);
             }
         }
     }

@@ -59,6 +59,9 @@ const HOPELESS: Micros = 150_000;
 /// A stall is answered when no more than this is left to play, 120 ms.
 const RESERVE: usize = 960;
 
+/// A guess of so much has faded: 240 ms.
+const FADED: usize = 1_920;
+
 /// Between two tries that do not hurry, 30 ms.
 const REST: usize = 240;
 
@@ -128,6 +131,8 @@ pub struct JitterBuffer {
     ready: usize,
     scratch: Box<[i16]>,
     played: Box<[i16]>,
+    /// Of the packet decoded last.
+    usual: usize,
     /// Guessed samples since packets ran out; what they stand for is known when the next packet comes.
     guessed: usize,
     /// Where the packet decoded last is played, less its media time.
@@ -161,6 +166,7 @@ impl JitterBuffer {
             ready: 0,
             scratch: samples(FRAME),
             played: samples(PLAYED),
+            usual: scale * BRIDGED,
             guessed: 0,
             latest: 0,
             since_change: 0,
@@ -176,6 +182,15 @@ impl JitterBuffer {
     /// Whether everything that came was played.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty() && self.ready == 0
+    }
+
+    /// Whether nothing of what came is heard in the last frame: nothing has come yet, its sender pauses, or what was guessed has
+    /// faded.
+    pub fn is_quiet(&self) -> bool {
+        match self.state {
+            State::Idle | State::Holding => true,
+            State::Playing => self.ready == 0 && self.guessed >= self.scale * FADED,
+        }
     }
 
     /// What the packet decoded last is played behind its media time, in microseconds by a clock whose offset nobody knows:
@@ -388,6 +403,7 @@ impl JitterBuffer {
         self.next = front.number.wrapping_add(1);
         self.media_time = front.media_time.wrapping_add(length as u32);
         self.unwrapped += length as i64;
+        self.usual = length;
         self.counts.played_packets += 1;
         self.counts.decoded += length as u64;
         length
@@ -468,6 +484,7 @@ impl JitterBuffer {
     /// Samples that are here before the first gap, and whether nothing is behind that.
     fn contiguous(&self) -> (usize, bool) {
         // Packets are of one length, nearly always.
+        let length = self.usual;
         let mut number = self.next;
         let mut samples = self.ready;
         for packet in &self.packets {
@@ -475,7 +492,7 @@ impl JitterBuffer {
                 return (samples, false);
             }
             number = number.wrapping_add(1);
-            samples += self.scale * BRIDGED;
+            samples += length;
         }
         (samples, true)
     }
