@@ -10,7 +10,7 @@ use callingedge::bridge::{
 };
 use callingedge::call::{
     Announcement, AnsweredBy, BargeInPolicy, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent,
-    EngineStart, FIRST_LEG, LegId, Mode, ProviderKey, Timestamp, VoiceFact, VoiceRoute,
+    EngineStart, FIRST_LEG, LegId, Mode, ProviderKey, RecordMode, Timestamp, VoiceFact, VoiceRoute,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX};
@@ -415,6 +415,54 @@ fn a_key_of_one_leg_is_pressed_on_the_other() {
     let events = sent.iter().filter(|packet| packet[1] & 0x7F == 101).count();
     assert!(events >= 5, "{events} packets of the event");
     assert!(sent.iter().any(|packet| packet[12] == 5));
+}
+
+#[test]
+fn masked_keys_are_for_the_other_leg_alone() {
+    let mut call = Call::answered();
+    call.add_human();
+    let (hears, engine_hears) = (vec![(HUMAN, FIRST_LEG)], vec![FIRST_LEG]);
+    call.route(VoiceRoute { engine_to: None, engine_hears, hears, muted: Vec::new() });
+    let is_key = |message: &Value| message["type"] == "dtmf";
+
+    call.voice.mask_keys(true);
+    call.press(FIRST_LEG, 1, 5, true);
+    let sent: Vec<Vec<u8>> = (0..8).map(|_| call.beat_on(HUMAN)).collect();
+    assert_eq!(call.texts().iter().filter(|message| is_key(message)).count(), 0);
+    assert!(sent.iter().filter(|packet| packet[1] & 0x7F == 101).count() >= 5);
+
+    call.voice.mask_keys(false);
+    call.now += Duration::from_secs(1);
+    call.receive(FIRST_LEG, 101, 2, 8_000, &[6, 0x8A, 3, 0x20]);
+    assert_eq!(call.texts().iter().filter(|message| is_key(message)).count(), 1);
+}
+
+/// Tones are part of the voice: as long as keys are masked, all of it is.
+#[test]
+fn where_keys_are_tones_engine_and_recording_hear_nothing_while_they_are_masked() {
+    let mut call = Call::ringing();
+    let agreed = Negotiated { telephone_event: None, ..Negotiated::plain(far_end(), Codec::Pcmu) };
+    call.turn(|voice, now, turn| voice.negotiated(now, SystemTime::UNIX_EPOCH, 1, FIRST_LEG, &agreed, turn));
+    call.voice.record(FIRST_LEG, RecordMode::Stereo);
+    let speak = |call: &mut Call, from: u16| {
+        for number in from..from + 10 {
+            call.hear_on(FIRST_LEG, number, 0x21);
+            call.beat();
+        }
+        call.frames().len()
+    };
+
+    call.voice.mask_keys(true);
+    let masked = speak(&mut call, 0);
+    call.voice.mask_keys(false);
+    let told = speak(&mut call, 10);
+
+    assert_eq!((masked, told), (0, 10));
+    let tape = call.voice.end_recording().unwrap();
+    let said: Vec<bool> =
+        tape.chunks(320).map(|beat| beat.iter().step_by(2).any(|sample| *sample != 0)).collect();
+    assert_eq!(said[..10], [false; 10]);
+    assert_eq!(said[12..20], [true; 8]);
 }
 
 #[test]

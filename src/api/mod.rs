@@ -134,6 +134,7 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/calls/{call_id}/resume", post(orders::resume)),
         ("/api/calls/{call_id}/play", post(orders::play)),
         ("/api/calls/{call_id}/mute", post(orders::mute)),
+        ("/api/calls/{call_id}/mask", post(orders::mask)),
         ("/api/calls/{call_id}/dtmf", post(orders::send_digits)),
         ("/api/context/{ref}", get(orders::take_context).head(orders::no_head)),
         ("/api/events", get(events::follow)),

@@ -77,6 +77,15 @@ pub(crate) struct Mute {
     muted: bool,
 }
 
+/// Whether keys are masked.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mask {
+    /// False to tell keys again; true when not given.
+    #[serde(default = "yes")]
+    masked: bool,
+}
+
 /// Whether the recording is silent.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -281,6 +290,25 @@ pub(crate) async fn mute(
     Json { value: Mute { who, muted }, .. }: Json<Mute>,
 ) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
     control(&api, &bearer, call, Control::Mute { who, muted }).await
+}
+
+/// Keeps the keys that are pressed from the engine and the recording, or tells them again: for card numbers.
+///
+/// Other legs hear them. Of a leg whose keys come as tones, engine and recording hear nothing meanwhile.
+#[utoipa::path(post, path = "/api/calls/{call_id}/mask", tag = "calls", operation_id = "maskKeys",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    request_body(content = Mask),
+    responses((status = 202, description = "It is so.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict),
+        (status = 422, response = BadBody)))]
+pub(crate) async fn mask(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+    Json { value: Mask { masked }, .. }: Json<Mask>,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    control(&api, &bearer, call, Control::MaskKeys { masked }).await
 }
 
 /// Records silence from now on, or sound again: for what must not be kept.

@@ -54,7 +54,7 @@ pub enum Command {
         /// The body.
         switch: Box<SwitchMode>,
     },
-    /// `POST /api/calls/{call_id}/hold`, `/resume`, `/play`, `/mute`.
+    /// `POST /api/calls/{call_id}/hold`, `/resume`, `/play`, `/mute`, `/mask`, `/recording`.
     Control {
         /// Whose token it was.
         tenant: TenantId,
@@ -300,6 +300,11 @@ pub enum Control {
     PauseRecording {
         /// Whether.
         paused: bool,
+    },
+    /// Keys of those in the call are for the other legs only, or for everyone again.
+    MaskKeys {
+        /// Whether.
+        masked: bool,
     },
     /// Nobody hears one of them any more, or everyone again.
     Mute {

@@ -201,6 +201,13 @@ impl Call {
                 hands.outputs.voice(self.id, VoiceOrder::PauseRecording(paused));
                 Ok(())
             }
+            Control::MaskKeys { masked } => {
+                self.masked = masked;
+                let what = if masked { "keys masked" } else { "keys told again" };
+                self.milestone(hands, Layer::Control, what, None);
+                hands.outputs.voice(self.id, VoiceOrder::MaskKeys(masked));
+                Ok(())
+            }
             Control::Mute { who, muted } => {
                 self.muted.retain(|known| *known != who);
                 if muted {

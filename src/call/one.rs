@@ -140,6 +140,8 @@ pub(super) struct Call {
     pub(super) on_hold: bool,
     /// Whom nobody hears because the API said so.
     pub(super) muted: Vec<Voice>,
+    /// Keys are for the other legs only.
+    pub(super) masked: bool,
     /// The engine takes the caller back when the human has gone.
     pub(super) returns_to_engine: bool,
     /// How its engine came back after its socket was lost.
@@ -202,6 +204,7 @@ impl Call {
             answering: None,
             on_hold: false,
             muted: Vec::new(),
+            masked: false,
             returns_to_engine: false,
             returns: Returns::default(),
             transfer: None,
@@ -328,7 +331,9 @@ impl Call {
             VoiceFact::Dtmf { leg, digit, method, .. } => {
                 let how = Some(method.as_str().to_owned());
                 self.milestone(hands, Layer::Media, "digit received", how);
-                self.key_pressed(hands, leg, digit);
+                if !self.masked {
+                    self.key_pressed(hands, leg, digit);
+                }
             }
             VoiceFact::AnsweredBy { leg, who, confidence } if leg == self.leg.id => {
                 self.answerer_heard(hands, who, confidence);

@@ -83,6 +83,9 @@ pub enum VoiceOrder {
     },
     /// Record silence from now on, or sound again.
     PauseRecording(bool),
+    /// Neither the engine nor the recording is told of keys from now on, or both again. Of a leg whose keys come as tones they
+    /// hear nothing meanwhile.
+    MaskKeys(bool),
     /// A key of the leg's far end that came as INFO; told as [`VoiceFact::Dtmf`] unless the audio has told it already.
     Pressed {
         /// The leg.

@@ -485,6 +485,7 @@ impl Shared {
                 call.tape_to = call.voice.record(leg, mode).map(|layout| (to, layout));
             }
             VoiceOrder::PauseRecording(paused) => call.voice.pause_recording(paused),
+            VoiceOrder::MaskKeys(masked) => call.voice.mask_keys(masked),
             VoiceOrder::Pressed { leg, digit, duration } => {
                 call.voice.pressed(now, leg, digit, duration, DtmfMethod::Info, &mut turn);
             }

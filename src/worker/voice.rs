@@ -99,6 +99,8 @@ pub struct Voice {
     tape: Option<(LegId, Tape)>,
     /// A second of the recording that nobody has taken yet.
     chunk: Option<Vec<i16>>,
+    /// Neither engine nor tape is told of keys.
+    masked: bool,
     engine: Option<Interpreter>,
     barge_in: BargeInPolicy,
     attention: Option<Box<Attention>>,
@@ -173,6 +175,7 @@ impl Voice {
             relayed: Vec::new(),
             tape: None,
             chunk: None,
+            masked: false,
             engine: None,
             barge_in: BargeInPolicy::default(),
             attention: None,
@@ -408,11 +411,13 @@ impl Voice {
             media.session.handle_timeout(now);
             self.pump(now, leg, congested, turn);
         }
+        let others_press_tones = self.legs.iter().any(|other| other.id != leg && other.keys.is_some());
         let Leg { media, relays, waiting, .. } = self.legs.iter_mut().find(|known| known.id == leg)?;
         let session = &mut media.as_mut()?.session;
         let mut tape = self.tape.as_mut().filter(|(taped, _)| *taped == leg).map(|(_, tape)| tape);
         let mut attention = self.attention.as_mut().filter(|attention| attention.leg == leg);
         let mut by_engine = None;
+        let unheard = self.masked && others_press_tones;
         let packet = if relays.is_empty() && waiting.is_none() && tape.is_none() && attention.is_none() {
             session.next_packet(now, buffer)
         } else {
@@ -427,7 +432,8 @@ impl Voice {
                 }
                 if let Some(tape) = &mut tape {
                     beaten = true;
-                    chunk = tape.beat(Some((format, &frame[..])).filter(|_| played == Played::Audio));
+                    let heard = Some((format, &frame[..])).filter(|_| played == Played::Audio && !unheard);
+                    chunk = tape.beat(heard);
                 }
                 played
             });
@@ -536,6 +542,12 @@ impl Voice {
         }
     }
 
+    /// Neither engine nor recording is told of keys from now on, or both again. Of a leg whose keys come as tones they hear
+    /// nothing meanwhile, since a tone is known to be a key only when part of it was heard.
+    pub fn mask_keys(&mut self, masked: bool) {
+        self.masked = masked;
+    }
+
     /// A second of the recording, when one is full: linear samples, the leg's own in the left channel.
     pub fn next_chunk(&mut self) -> Option<Vec<i16>> {
         self.chunk.take()
@@ -608,7 +620,8 @@ impl Voice {
         known.last_key = Some((digit, method, now));
         let muted = self.route.muted.contains(&leg);
         let track = self.route.engine_hears.iter().position(|heard| *heard == leg);
-        let track = track.and_then(|track| u8::try_from(track).ok()).map(LegId).filter(|_| !muted);
+        let track =
+            track.and_then(|track| u8::try_from(track).ok()).map(LegId).filter(|_| !muted && !self.masked);
         if let (Some(engine), Some(track)) = (&mut self.engine, track) {
             engine.digit(track, digit, duration, method, turn.out);
         }
@@ -675,6 +688,7 @@ impl Voice {
         let muted = self.route.muted.contains(&leg);
         let is_heard = !muted && self.route.hears.iter().any(|(_, speaker)| *speaker == leg);
         let Some(place) = self.legs.iter().position(|known| known.id == leg) else { return };
+        let masked = self.masked && self.legs[place].keys.is_some();
         loop {
             let Leg { media, answerer, keys, .. } = &mut self.legs[place];
             let Some(media) = media else { return };
@@ -687,7 +701,7 @@ impl Voice {
                 self.relayed.clear();
                 self.relayed.extend_from_slice(frame.payload);
             }
-            if let Some((_, tape)) = self.tape.as_mut().filter(|(taped, _)| *taped == leg) {
+            if let Some((_, tape)) = self.tape.as_mut().filter(|(taped, _)| *taped == leg && !masked) {
                 tape.said(format, frame.payload);
             }
             if let Some(answerer) = answerer {
@@ -696,11 +710,11 @@ impl Voice {
             if let Some(keys) = keys {
                 keys.listen(format, frame.payload);
             }
-            let attention = self.attention.as_mut().filter(|attention| attention.leg == leg);
+            let attention = self.attention.as_mut().filter(|attention| attention.leg == leg && !masked);
             let told = attention.and_then(|attention| attention.heard(now, format, frame.payload));
             if let (Some(engine), Some(track)) = (self.engine.as_mut(), track) {
                 let heard = heard(track, format, media.began, media.gap, &frame);
-                if muted {
+                if muted || masked {
                     media.gap = true;
                 } else if congested && !engine.hold(&heard) {
                     media.gap = true;

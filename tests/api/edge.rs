@@ -289,7 +289,9 @@ impl Keeper {
                     }
                     (Some(_), Control::Resume) => Answer::Refused(CommandError::CallNotHeld),
                     (Some(_), Control::PauseRecording { .. }) => Answer::Refused(CommandError::NotRecorded),
-                    (Some(_), Control::Hold | Control::Mute { .. }) => Answer::Accepted,
+                    (Some(_), Control::Hold | Control::Mute { .. } | Control::MaskKeys { .. }) => {
+                        Answer::Accepted
+                    }
                 },
                 Command::TakeContext { reference } if reference == "known" => {
                     let intent = Some("billing".to_owned());

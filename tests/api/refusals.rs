@@ -63,6 +63,7 @@ async fn every_operation_needs_its_scope_and_names_it() {
         ("POST", format!("/api/calls/{call}/resume"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/play"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/mute"), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/mask"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/dtmf"), Scope::CallsWrite),
         ("GET", "/api/events".to_owned(), Scope::EventsRead),
         ("GET", "/api/webhooks/deliveries".to_owned(), Scope::EventsRead),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Asker, Command, DtmfMethod, EngineCommand, EngineFailure, EventKind, FIRST_LEG, LegId, Mode,
-    ModeChange, SwitchMode, VoiceFact, VoiceOrder, VoiceRoute,
+    Answer, Asker, Command, Control, DtmfMethod, EngineCommand, EngineFailure, EventKind, FIRST_LEG, LegId,
+    Mode, ModeChange, SwitchMode, VoiceFact, VoiceOrder, VoiceRoute,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId};
@@ -193,6 +193,30 @@ fn the_caller_s_key_calls_a_human_who_is_not_there_yet() {
         });
         let to = if is_human(from) { from } else { Mode::Routing };
         check(talk, from, to, Asker::Dtmf, "key_pressed", before);
+    }
+}
+
+/// A card number is typed: no key of it means anything to us.
+#[test]
+fn masked_keys_call_nobody() {
+    for (masks, to) in [(&[true][..], Mode::AiFirst), (&[true, false], Mode::Routing)] {
+        let mut talk = Talk::new(Mode::AiFirst);
+        let call = talk.line.call();
+        for masked in masks {
+            let control = Control::MaskKeys { masked: *masked };
+            talk.line.command(Command::Control { tenant: "acme".into(), call, control });
+        }
+        assert!(talk.line.orders.iter().any(|order| matches!(order, VoiceOrder::MaskKeys(true))));
+        let before = talk.changes().len();
+
+        talk.line.fact(VoiceFact::Dtmf {
+            leg: FIRST_LEG,
+            digit: media::Digit::try_from('0').unwrap(),
+            duration: Duration::from_millis(100),
+            method: DtmfMethod::Rfc4733,
+        });
+
+        check(talk, Mode::AiFirst, to, Asker::Dtmf, "key_pressed", before);
     }
 }
 

@@ -279,7 +279,8 @@ impl InTime {
             | VoiceOrder::ResumeEngine { .. }
             | VoiceOrder::DetectAnswerer { .. }
             | VoiceOrder::Record { .. }
-            | VoiceOrder::PauseRecording(_) => {}
+            | VoiceOrder::PauseRecording(_)
+            | VoiceOrder::MaskKeys(_) => {}
         }
     }
 

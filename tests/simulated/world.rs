@@ -455,6 +455,7 @@ impl World {
             | VoiceOrder::Pressed { .. }
             | VoiceOrder::Record { .. }
             | VoiceOrder::PauseRecording(_)
+            | VoiceOrder::MaskKeys(_)
             | VoiceOrder::Wait { .. } => {}
             VoiceOrder::Route(route) => {
                 for (listener, speaker) in route.hears {
