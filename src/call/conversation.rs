@@ -503,6 +503,7 @@ impl Call {
     /// The engine was lost: what the configuration says.
     pub(super) fn plan_b(&mut self, hands: &mut Hands<'_>) {
         hands.outputs.voice(self.id, VoiceOrder::DismissEngine(EndReason::EngineLost));
+        self.let_wait(hands);
         match &self.engine.on_lost {
             Fallback::Announce(audio) => {
                 let audio = audio.clone();

@@ -273,6 +273,7 @@ impl Call {
         if matches!(self.link, Link::Gone | Link::Idle) {
             self.link = Link::Idle;
             self.dial(hands);
+            self.let_wait(hands);
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::EngineFailure;
 use super::event::EndReason;
-use super::ids::EngineName;
+use super::ids::{EngineName, FIRST_LEG};
 use super::one::{Call, Hands, Link, State};
 use super::record::Layer;
 use super::settings::{Engine, Settings};
@@ -126,12 +126,14 @@ impl Call {
         self.story.show(hands.outputs);
     }
 
-    /// The caller waits in an answered call for an engine that takes another's place.
+    /// The caller waits alone in an answered call for an engine that takes another's place, or that of humans.
     pub(super) fn awaits_stand_in(&self) -> bool {
         let is_coming = match self.link {
             Link::Dialling | Link::Deciding { .. } => true,
             Link::Idle | Link::Willing | Link::Speaking | Link::Resuming(_) | Link::Gone => false,
         };
-        is_coming && !self.had_engines.is_empty() && matches!(self.state, State::Talking { .. })
+        let was_with_others = !self.had_engines.is_empty() || self.next_leg > FIRST_LEG.0 + 1;
+        let is_alone = self.joined().next().is_none();
+        is_coming && was_with_others && is_alone && matches!(self.state, State::Talking { .. })
     }
 }

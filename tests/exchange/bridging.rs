@@ -175,12 +175,14 @@ fn when_the_human_hangs_up_the_engine_takes_the_caller_of_an_ai_first_call_back(
     line.settle();
 
     assert_eq!(line.dialled.len(), 1, "the engine is dialled anew");
+    assert!(waits(&line), "nobody is there yet");
     assert_eq!(route(&line), VoiceRoute::default());
     let mode = line.last().edge.mode.clone().unwrap();
     assert_eq!((mode.from, mode.to, mode.by), (Mode::Routing, Mode::AiFirst, Asker::Rule));
     line.fact(VoiceFact::EngineConnected);
     line.engine_says(EngineCommand::Accept);
     assert!(line.told().contains(&&EngineEvent::Answered), "it has the caller");
+    assert!(!waits(&line));
     assert_eq!(line.shown.as_ref().unwrap().view.status, Status::Answered);
     line.far.hang_up(line.now, caller, Vec::new());
     line.settle();

@@ -1,6 +1,7 @@
 """Pipecat's development runner with a bot of ours, as its users start it."""
 
 import json
+import os
 import pathlib
 import socket
 import sys
@@ -12,13 +13,13 @@ BOTS = pathlib.Path(__file__).resolve().parents[1] / "bots"
 
 
 class Runner:
-    def __init__(self, directory, bot="echo_bot.py"):
+    def __init__(self, directory, bot="echo_bot.py", env=None):
         directory.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, BOTS / bot, "-t", "twilio", "--host", "127.0.0.1", "--port", self.port]
-        self.process = Process(command, directory / "runner.log", cwd=directory)
+        self.process = Process(command, directory / "runner.log", cwd=directory, env={**os.environ, **(env or {})})
         # Importing Pipecat takes seconds, on a busy machine many.
         until(lambda: "Uvicorn running" in self.process.text() or not self.process.is_running(), 90, "the runner's start")
         assert self.process.is_running(), self.process.text()

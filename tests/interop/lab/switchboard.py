@@ -228,12 +228,8 @@ class Line:
 
     def frames_of(self, who):
         """The numbers of the frames that were heard of somebody who speaks `frame`s, in order."""
-        numbers = []
-        for _, frame in list(self.heard):
-            at = next((at for at in range(3) if frame[at] == who and frame[at + 3] == who), None)
-            if at is not None:
-                numbers.append(frame[at + 1] - 128 + 100 * (frame[at + 2] - 128))
-        return numbers
+        numbers = (number_of(frame, who) for _, frame in list(self.heard))
+        return [number for number in numbers if number is not None]
 
     def longest_silence(self, since=0.0, until=None):
         """The longest time without a packet that is anything but comfort noise."""
@@ -245,6 +241,12 @@ class Line:
         """The longest time without any packet."""
         times = [at for at, _ in list(self.heard)]
         return max(later - earlier for earlier, later in zip(times, times[1:]))
+
+
+def number_of(frame, who):
+    """Which of the frames of `who` this one is, if it is one."""
+    at = next((at for at in range(3) if frame[at] == who and frame[at + 3] == who), None)
+    return None if at is None else frame[at + 1] - 128 + 100 * (frame[at + 2] - 128)
 
 
 def is_sound(frame):
