@@ -489,7 +489,8 @@ impl Desk {
     fn take_one_heard(&mut self, heard: Heard) {
         let now = Instant::now();
         match heard {
-            Heard::Message { flow, wire } => {
+            Heard::Message { flow, wire, at } => {
+                self.exchange.handle_wait(now.saturating_duration_since(at));
                 tracing::trace!(peer = %flow.peer, bytes = wire.len(), "received");
                 self.exchange.handle_sip(now, flow, wire);
             }
@@ -626,6 +627,23 @@ impl Desk {
         metrics::counter!("callingedge_engines_not_resumed_total").absolute(tally.not_resumed);
         gauge!("callingedge_engines_left_alone").set(tally.left_alone as f64);
         metrics::counter!("callingedge_requests_of_unknown_sources_total").absolute(tally.unknown);
+        gauge!("callingedge_sip_banned_sources").set(tally.banned as f64);
+        metrics::counter!("callingedge_sip_bans_total").absolute(tally.bans);
+        metrics::counter!("callingedge_calls_shed_total").absolute(tally.shed);
+        for (reason, is_so) in [("late", tally.is_late), ("disk", tally.is_full)] {
+            gauge!("callingedge_overloaded", "reason" => reason).set(f64::from(u8::from(is_so)));
+        }
+        let dropped = [
+            ("banned", tally.unheard),
+            ("malformed", tally.dropped.malformed),
+            ("unanswered", tally.dropped.unanswered),
+            ("stray_response", tally.dropped.stray_responses),
+            ("stray_ack", tally.dropped.stray_acks),
+            ("overload", tally.dropped.overload),
+        ];
+        for (reason, count) in dropped {
+            metrics::counter!("callingedge_sip_dropped_total", "reason" => reason).absolute(count);
+        }
     }
 }
 

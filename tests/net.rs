@@ -53,7 +53,7 @@ impl Sockets {
 
     async fn message(&mut self) -> (sip::Flow, Bytes) {
         loop {
-            if let Heard::Message { flow, wire } = self.next().await {
+            if let Heard::Message { flow, wire, at: _ } = self.next().await {
                 return (flow, wire);
             }
         }

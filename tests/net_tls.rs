@@ -200,7 +200,7 @@ impl Edge {
 
     async fn message(&mut self) -> (sip::Flow, Bytes) {
         loop {
-            if let Heard::Message { flow, wire } = self.heard().await {
+            if let Heard::Message { flow, wire, at: _ } = self.heard().await {
                 return (flow, wire);
             }
         }

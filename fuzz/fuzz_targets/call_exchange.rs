@@ -327,6 +327,7 @@ fn settings() -> Settings {
         max_calls: 50,
         max_unsaved: 10_000,
         unknown_sources: UnknownSources::Refuse,
+        ban: None,
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),

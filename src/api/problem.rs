@@ -335,6 +335,7 @@ impl From<CommandError> for Problem {
             CommandError::DestinationForbidden { field, problem: _ } => {
                 Self::new(Code::DestinationForbidden, detail).at(field)
             }
+            CommandError::Overloaded => Self::new(Code::EdgeBusy, detail).later(Duration::from_secs(1)),
             CommandError::StoreBehind => Self::new(Code::EdgeStoreBehind, detail),
             CommandError::Draining => Self::new(Code::EdgeDraining, detail).later(Duration::from_secs(5)),
         }
@@ -415,6 +416,7 @@ mod tests {
             CommandError::IdempotencyConflict,
             CommandError::LimitCalls { scope: "edge" },
             CommandError::LimitRate { scope: "tenant", retry_after: Duration::from_millis(1) },
+            CommandError::Overloaded,
             CommandError::StoreBehind,
             CommandError::Draining,
         ];

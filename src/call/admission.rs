@@ -22,6 +22,8 @@ pub(super) enum Refusal {
     Limit,
     /// New calls come too fast.
     Rate(Duration),
+    /// There is too much to do.
+    Busy,
     /// The disk does not keep up.
     StoreBehind,
     /// The edge is stopping.
@@ -38,6 +40,7 @@ impl Refusal {
                 let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
                 (sip::StatusCode::SERVICE_UNAVAILABLE, Some(seconds), "Limit of calls a second")
             }
+            Self::Busy => (sip::StatusCode::SERVICE_UNAVAILABLE, None, "Too much to do"),
             Self::StoreBehind => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(5), "Overloaded"),
             Self::Draining => (sip::StatusCode::SERVICE_UNAVAILABLE, Some(10), "Stopping"),
         }

@@ -517,6 +517,9 @@ pub enum CommandError {
         /// What may not be dialled, and what to write so that it may.
         problem: Forbidden,
     },
+    /// There is too much to do.
+    #[error("the edge has too much to do for another call; try again shortly")]
+    Overloaded,
     /// The disk does not keep up.
     #[error("the edge cannot save events fast enough; try again shortly")]
     StoreBehind,
@@ -556,6 +559,7 @@ impl CommandError {
             Self::LimitCalls { .. } => "limit.calls",
             Self::LimitRate { .. } => "limit.calls_per_second",
             Self::DestinationForbidden { .. } => "destination.forbidden",
+            Self::Overloaded => "edge.busy",
             Self::StoreBehind => "edge.store_behind",
             Self::Draining => "edge.draining",
         }

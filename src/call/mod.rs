@@ -29,6 +29,7 @@ mod one;
 mod outbound;
 mod output;
 mod outputs;
+mod overload;
 mod pace;
 mod party;
 mod record;
@@ -38,6 +39,7 @@ mod registration;
 mod resumption;
 mod settings;
 mod standby;
+mod strangers;
 mod table;
 mod telling;
 mod transfer;
@@ -67,7 +69,7 @@ pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHe
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use resumption::{ResumeOffer, ResumeToken};
 pub use settings::{
-    AfterHuman, BargeInPolicy, Engine, Fallback, Handling, IdentityHeader, InboundAuth, InboundDigest,
+    AfterHuman, Ban, BargeInPolicy, Engine, Fallback, Handling, IdentityHeader, InboundAuth, InboundDigest,
     NumberPattern, Provider, ProviderKind, RecordingSettings, RingGroup, Route, Settings, Tenant, Trunk,
     TrunkTarget, UnknownSources, Workflow,
 };

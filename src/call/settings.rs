@@ -32,6 +32,8 @@ pub struct Settings {
     pub max_unsaved: u64,
     /// What a source gets that belongs to no provider.
     pub unknown_sources: UnknownSources,
+    /// When such a source is not even listened to; never where nothing is said.
+    pub ban: Option<Ban>,
     /// How long calls may go on after a stop was asked for.
     pub drain_limit: Duration,
     /// Customers.
@@ -68,6 +70,15 @@ pub enum UnknownSources {
     Drop,
     /// 403 without a state on our side; counted.
     Refuse,
+}
+
+/// When a source that belongs to no provider is not listened to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ban {
+    /// So many requests refused within a minute.
+    pub after: u32,
+    /// And for how long.
+    pub lasts: Duration,
 }
 
 /// Where recordings go.

@@ -16,16 +16,26 @@ use super::sip_tls;
 use super::surroundings::{SecretsAre, Surroundings};
 use super::{Http, Listen, Log, LogFormat, Media, Secret, ShownCertificate, Sip, Store};
 use crate::api::MetricsAccess;
-use crate::call::{RecordingSettings, UnknownSources};
+use crate::call::{Ban, RecordingSettings, UnknownSources};
 use crate::net::Identity;
 use crate::webhook::{NetworkPolicy, WebhookSettings};
 
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// Refusals within a minute after which a stranger is not listened to, and for how long.
+const BAN_AFTER: u32 = 20;
+const BAN_FOR: Duration = Duration::from_secs(600);
+
+/// What who is nobody's peer gets.
+pub(super) struct Strangers {
+    pub(super) unknown_sources: UnknownSources,
+    pub(super) ban: Option<Ban>,
+}
+
 pub(super) fn sip(
     mut section: Section<'_>,
     surroundings: &Surroundings,
-) -> (Sip, UnknownSources, Option<Identity>) {
+) -> (Sip, Strangers, Option<Identity>) {
     let listen = section.list("listen", listen_address);
     if listen.as_ref().is_some_and(Vec::is_empty) && section.is_empty_list("listen") {
         section.object(
@@ -45,6 +55,9 @@ pub(super) fn sip(
     let unknown_sources = section
         .choice("unknown_sources", &[("drop", UnknownSources::Drop), ("refuse", UnknownSources::Refuse)])
         .unwrap_or(UnknownSources::Drop);
+    let after = section.number("ban_after", 0..=100_000).unwrap_or(BAN_AFTER);
+    let lasts = section.seconds("ban_for_sec", 1..=86_400).unwrap_or(BAN_FOR);
+    let ban = (after > 0).then_some(Ban { after, lasts });
     let identity = sip_tls::identity(&mut section, surroundings);
     let has_tls = sip.listen.iter().any(|listen| listen.transport == sip::Transport::Tls);
     if has_tls && !section.is_there("tls_certificate") {
@@ -54,7 +67,7 @@ pub(super) fn sip(
         );
     }
     section.finish();
-    (sip, unknown_sources, identity)
+    (sip, Strangers { unknown_sources, ban }, identity)
 }
 
 pub(super) fn dns(mut section: Section<'_>) -> Vec<SocketAddr> {

@@ -283,7 +283,7 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let drain_limit = limits.seconds("drain_sec", 0..=86_400).unwrap_or(Duration::from_secs(60));
     limits.finish();
 
-    let (sip, unknown_sources, identity) = daemon::sip(top.section("sip"), surroundings);
+    let (sip, strangers, identity) = daemon::sip(top.section("sip"), surroundings);
     let mut sip_tls = sip_tls::SipTls { server: identity, trunks: Vec::new() };
     let dns_servers = daemon::dns(top.section("dns"));
     let media = daemon::media(top.section("media"), max_calls);
@@ -337,7 +337,8 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
         media_bind: media.address,
         max_calls: max_calls as usize,
         max_unsaved: max_unsaved.into(),
-        unknown_sources,
+        unknown_sources: strangers.unknown_sources,
+        ban: strangers.ban,
         drain_limit,
         tenants: tenants.known,
         providers,

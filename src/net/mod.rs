@@ -12,6 +12,7 @@ mod udp;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use metrics::counter;
@@ -38,6 +39,8 @@ pub enum Heard {
         flow: sip::Flow,
         /// The bytes.
         wire: Bytes,
+        /// When it came.
+        at: Instant,
     },
     /// A stream cannot be read on (RFC 3261 §18.3). Once what there is has been answered, [`Net::hang_up`] ends it.
     Broken {

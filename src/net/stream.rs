@@ -326,7 +326,7 @@ async fn read(
             let sent = match framed {
                 Ok(sip::Framed::Message(wire)) => {
                     counted.messages.fetch_add(1, Ordering::Relaxed);
-                    heard.send(Heard::Message { flow, wire }).await
+                    heard.send(Heard::Message { flow, wire, at: Instant::now().into_std() }).await
                 }
                 // The exchange owns the writing side: a pong travels the same way as every message.
                 Ok(sip::Framed::Ping) => heard.send(Heard::Ping { flow }).await,

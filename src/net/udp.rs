@@ -7,6 +7,7 @@ use bytes::Bytes;
 use metrics::counter;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Heard;
 
@@ -23,7 +24,7 @@ pub(super) async fn receive(socket: Arc<UdpSocket>, local: SocketAddr, heard: mp
             Ok((length, peer)) => {
                 let flow = sip::Flow { transport: sip::Transport::Udp, local, peer, connection: None };
                 let wire = Bytes::copy_from_slice(&buffer[..length]);
-                if heard.send(Heard::Message { flow, wire }).await.is_err() {
+                if heard.send(Heard::Message { flow, wire, at: Instant::now().into_std() }).await.is_err() {
                     return;
                 }
             }

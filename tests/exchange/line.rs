@@ -389,6 +389,7 @@ pub(crate) fn settings() -> Settings {
         max_calls: 10,
         max_unsaved: 1000,
         unknown_sources: UnknownSources::Drop,
+        ban: None,
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),

@@ -18,6 +18,7 @@ mod policy;
 mod registering;
 mod resumption;
 mod running;
+mod shedding;
 mod standby;
 mod stopping;
 mod switching;

@@ -980,6 +980,7 @@ fn settings(seed: u64) -> Arc<Settings> {
         max_calls: 1000,
         max_unsaved: 10_000,
         unknown_sources: UnknownSources::Drop,
+        ban: None,
         drain_limit: Duration::from_secs(10),
         tenants: [("acme".into(), Tenant::default())].into(),
         providers: [("far".into(), Arc::new(provider))].into(),

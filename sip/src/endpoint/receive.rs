@@ -52,6 +52,18 @@ impl Endpoint {
         key.is_some_and(|key| self.core.servers.find(&key).is_some())
     }
 
+    /// Whether this request is of a dialog or a transaction that lives.
+    pub fn knows(&self, request: &Message) -> bool {
+        let tag = request.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let within = tag.is_some_and(|tag| matches!(self.place_within(request, &tag), Place::Dialog(_)));
+        let cancelled = || {
+            let invite = request.via().ok().and_then(|via| ServerKey::of(request, &via, Method::Invite));
+            request.method() == Some(Method::Cancel)
+                && invite.is_some_and(|key| self.core.servers.find(&key).is_some())
+        };
+        within || self.has_seen(request) || cancelled()
+    }
+
     fn receive_response(&mut self, now: Instant, flow: Flow, response: Message) {
         if response.check().is_err() {
             self.core.dropped.malformed += 1;

@@ -41,7 +41,10 @@ impl Exchange {
         if self.draining.is_some() {
             return Err(CommandError::Draining);
         }
-        if self.outputs.unsaved() > self.settings.max_unsaved {
+        if self.overload.is_late() {
+            return Err(CommandError::Overloaded);
+        }
+        if self.is_store_behind() {
             return Err(CommandError::StoreBehind);
         }
         if !provider.trunk.is_outbound() {

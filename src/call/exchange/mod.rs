@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use crate::call::admission::{self, Caller, Census, Full, Refusal};
 use crate::call::challenges::{Challenges, Proof, Shown};
@@ -30,15 +30,19 @@ use crate::call::number;
 use crate::call::one::{Call, Hands};
 use crate::call::output::Output;
 use crate::call::outputs::Outputs;
+use crate::call::overload::Overload;
 use crate::call::record::{CallRecord, Idempotency, Record, RecordNumber};
 use crate::call::reference::References;
 use crate::call::registration::Registration;
 use crate::call::settings::{Handling, Provider, Settings, UnknownSources};
 use crate::call::standby::Standby;
+use crate::call::strangers::Strangers;
 use crate::call::telling;
 use crate::call::voice::VoiceFact;
 use crate::call::ways::Ways;
 
+/// When who was sent elsewhere may come again, in seconds: not all at once.
+const RETRY: std::ops::RangeInclusive<u32> = 1..=4;
 /// How long an ended call may still be wrapped up.
 const WRAP_UP: Duration = Duration::from_secs(3600);
 /// Ended calls that may still be wrapped up; beyond, the oldest are let go.
@@ -75,6 +79,20 @@ pub struct Tally {
     pub unproven: u64,
     /// Requests of unknown sources since the start.
     pub unknown: u64,
+    /// Messages of banned sources that were thrown away unread, since the start.
+    pub unheard: u64,
+    /// Bans since the start.
+    pub bans: u64,
+    /// Sources that are banned at this moment.
+    pub banned: usize,
+    /// Calls sent elsewhere because there is too much to do, since the start.
+    pub shed: u64,
+    /// Whether calls are sent elsewhere at this moment because messages wait too long.
+    pub is_late: bool,
+    /// Whether they are because the disk does not keep up.
+    pub is_full: bool,
+    /// What the endpoint has thrown away.
+    pub dropped: sip::endpoint::Dropped,
     /// Trunks that are registered at this moment, of those that want to be.
     pub registered: usize,
     /// Trunks that want to be registered.
@@ -113,6 +131,8 @@ pub struct Exchange {
     draining: Option<Drain>,
     references: References,
     standby: Standby,
+    strangers: Strangers,
+    overload: Overload,
     tally: Tally,
 }
 
@@ -169,6 +189,8 @@ impl Exchange {
             draining: None,
             references: References::default(),
             standby: Standby::default(),
+            strangers: Strangers::default(),
+            overload: Overload::default(),
             tally: Tally::default(),
             settings,
         };
@@ -218,24 +240,67 @@ impl Exchange {
         // RFC 3261 §7.2: only a response begins so. Responses find their transaction or nobody.
         let is_response = wire.starts_with(b"SIP/");
         if is_response || self.is_known(flow.peer.ip()) {
-            self.endpoint.handle_message(now, flow, wire);
+            if !self.sends_elsewhere(flow, &wire) {
+                self.endpoint.handle_message(now, flow, wire);
+            }
         } else {
             self.handle_stranger(now, flow, wire);
         }
         self.settle(now);
     }
 
+    /// The next message has waited for so long before its turn.
+    pub fn handle_wait(&mut self, waited: Duration) {
+        self.overload.handle_wait(waited);
+    }
+
+    /// 503 to a new call while older messages wait: without a state, so that it costs next to nothing.
+    fn sends_elsewhere(&mut self, flow: sip::Flow, wire: &Bytes) -> bool {
+        if !self.overload.is_late() || !wire.starts_with(b"INVITE ") {
+            return false;
+        }
+        let Ok(request) = sip::Message::parse(wire.clone(), framing(flow)) else { return false };
+        if request.check().is_err() || self.endpoint.knows(&request) {
+            return false;
+        }
+        let (status, _, text) = Refusal::Busy.answer();
+        let headers = vec![
+            ("Retry-After".into(), self.chance.random_range(RETRY).to_string()),
+            ("Reason".into(), crate::call::inbound::reason_header(status, text)),
+        ];
+        let answer = admission::turned_away(flow, &request, status, &headers);
+        self.tally.shed += u64::from(answer.is_some());
+        self.outputs.extend(answer.map(Output::Transmit));
+        true
+    }
+
     /// A request from an address that no provider claims. Where a trunk is known by its password alone, calls may begin
     /// anywhere: only an INVITE that shows it leaves a trace here, every other one is challenged and forgotten, so
     /// that who forges addresses gains nothing (RFC 3261 §26.3.2.4).
     fn handle_stranger(&mut self, now: Instant, flow: sip::Flow, wire: Bytes) {
+        let source = flow.peer.ip();
+        if self.settings.ban.is_some() && self.strangers.is_banned(now, source) {
+            // Its running calls, if it has any, are not to suffer from who forges its address.
+            let request = sip::Message::parse(wire.clone(), framing(flow));
+            if request.is_ok_and(|request| self.endpoint.knows(&request)) {
+                return self.endpoint.handle_message(now, flow, wire);
+            }
+            self.tally.unheard += 1;
+            return;
+        }
         let answers = self.settings.unknown_sources == UnknownSources::Refuse;
         let opens = admission::takes_strangers(self.settings.providers.values().chain(&self.retired));
         let request = (answers || opens).then(|| sip::Message::parse(wire.clone(), framing(flow)));
         let Some(Ok(request)) = request else {
             self.tally.unknown += 1;
-            return;
+            return self.stranger_refused(now, source);
         };
+        if let Some(ban) = self.settings.ban
+            && Strangers::is_scanner(&request)
+        {
+            self.tally.unheard += 1;
+            return self.strangers.ban(now, source, ban);
+        }
         let belongs = || {
             request.to().is_ok_and(|to| to.tag().is_some())
                 || matches!(request.method(), Some(sip::Method::Ack | sip::Method::Cancel))
@@ -249,18 +314,30 @@ impl Exchange {
             let trunk = shown.username().and_then(|username| admission::named(&self.settings, username));
             let proof = self.challenges.weigh(now, &shown, &request, trunk.map(|(_, digest)| digest));
             if proof == Proof::Right {
-                return self.endpoint.handle_message(now, flow, wire);
+                self.strangers.trust(now, source);
+                if !self.sends_elsewhere(flow, &wire) {
+                    self.endpoint.handle_message(now, flow, wire);
+                }
+                return;
             }
+            self.stranger_refused(now, source);
             let headers = self.challenge_stranger(now, proof);
             let unauthorized = sip::StatusCode::UNAUTHORIZED;
             let answer = admission::turned_away(flow, &request, unauthorized, &headers);
             return self.outputs.extend(answer.map(Output::Transmit));
         }
         self.tally.unknown += 1;
+        self.stranger_refused(now, source);
         if answers {
             let forbidden = sip::StatusCode::FORBIDDEN;
             let answer = admission::turned_away(flow, &request, forbidden, &sip::Headers::new());
             self.outputs.extend(answer.map(Output::Transmit));
+        }
+    }
+
+    fn stranger_refused(&mut self, now: Instant, source: IpAddr) {
+        if let Some(ban) = self.settings.ban {
+            self.strangers.refused(now, source, ban);
         }
     }
 
@@ -348,7 +425,8 @@ impl Exchange {
         };
         let ended = self.ended.values().next().map(|ended| ended.until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
-        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys]
+        let bans = self.strangers.poll_timeout();
+        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys, bans]
             .into_iter()
             .flatten()
             .min()
@@ -367,6 +445,7 @@ impl Exchange {
         self.probe(now);
         self.register(now);
         self.expire(now);
+        self.strangers.handle_timeout(now);
         self.settle(now);
     }
 
@@ -391,6 +470,11 @@ impl Exchange {
             left_alone: self.standby.left_alone(),
             resumed: self.standby.resumed,
             not_resumed: self.standby.not_resumed,
+            bans: self.strangers.banned,
+            banned: self.strangers.banned_now(),
+            is_late: self.overload.is_late(),
+            is_full: self.overload.is_full(),
+            dropped: self.endpoint.dropped(),
             ..self.tally
         }
     }
@@ -702,7 +786,7 @@ impl Exchange {
         if self.draining.is_some() {
             return Err(Refusal::Draining);
         }
-        if self.outputs.unsaved() > self.settings.max_unsaved {
+        if self.is_store_behind() {
             return Err(Refusal::StoreBehind);
         }
         let destination = admission::destination(&self.settings, caller, number)?;
@@ -714,6 +798,12 @@ impl Exchange {
             }
         })?;
         Ok(destination)
+    }
+
+    /// Whether so many records wait for the disk that no call is to begin.
+    fn is_store_behind(&mut self) -> bool {
+        self.overload.handle_unsaved(self.outputs.unsaved(), self.settings.max_unsaved);
+        self.overload.is_full()
     }
 
     fn receiver(&self, own: Option<String>, provider: &Provider) -> Option<String> {

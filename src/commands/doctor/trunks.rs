@@ -119,7 +119,7 @@ async fn converse(
         let wake = endpoint.poll_timeout().unwrap_or_else(|| Instant::now() + PATIENCE);
         tokio::select! {
             next = heard.recv() => match next {
-                Some(Heard::Message { flow, wire }) => endpoint.handle_message(Instant::now(), flow, wire),
+                Some(Heard::Message { flow, wire, at: _ }) => endpoint.handle_message(Instant::now(), flow, wire),
                 Some(Heard::NotOpened { transport, peer, reason, .. }) => {
                     refused = Some(reason);
                     endpoint.handle_send_failure(Instant::now(), transport, peer);
