@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use callingedge::bridge::{
     Answer, Complaint, Credit, EdgeV1, Form, FrameCodec, FrameFlags, FrameHeader, FrameKind, Heard, Incoming,
-    Outgoing, Resumption, Said, Speech, Standing, Track,
+    Measured, Outgoing, Resumption, Said, Speech, Standing, Track,
 };
 use callingedge::call::{
     Context, Direction, DtmfMethod, EndReason, EngineEvent, EngineStart, FIRST_LEG, LegId, Mode, ProviderKey,
@@ -259,6 +259,11 @@ fn everything() -> Vec<Value> {
     for interrupts in [false, true] {
         edge.speech(FIRST_LEG, &Speech::Started { at: now, interrupts }, &mut out);
     }
+    let (leg, mos) = (LegId(1), Some(4.4094));
+    let [jitter_ms, loss_pct, rtt_ms] = [Some(0.333_333), Some(0.0), None];
+    edge.measured(&Measured::Quality { leg, mos, jitter_ms, loss_pct, rtt_ms }, &mut out);
+    edge.measured(&Measured::Responded(Duration::from_millis(640)), &mut out);
+    edge.measured(&Measured::BargedIn(Duration::from_millis(96)), &mut out);
     edge.speech(LegId(1), &Speech::Stopped { at: now + Duration::from_secs(1) }, &mut out);
     for result in [MarkResult::Played, MarkResult::Cleared] {
         edge.answer(&Answer::Marked { name: "a \"mark\"", result, played_ms: 20 }, &mut out);

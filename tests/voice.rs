@@ -10,7 +10,8 @@ use callingedge::bridge::{
 };
 use callingedge::call::{
     Announcement, AnsweredBy, BargeInPolicy, CallId, Context, Dialect, Direction, DtmfMethod, EngineEvent,
-    EngineStart, FIRST_LEG, LegId, Mode, ProviderKey, RecordMode, Timestamp, VoiceFact, VoiceRoute,
+    EngineStart, FIRST_LEG, LegId, LegSummary, Mode, ProviderKey, RecordMode, Timestamp, VoiceFact,
+    VoiceRoute,
 };
 use callingedge::worker::{Tally, Turn, Voice, VoiceConfig};
 use media::{BEAT, Codec, Negotiated, PACKET_MAX};
@@ -191,6 +192,38 @@ fn how_long_an_engine_takes_to_answer_is_told() {
     let told: Vec<u128> = call.facts.iter().filter_map(responded).collect();
 
     assert!(matches!(told[..], [after] if (380..=420).contains(&after)), "{told:?}");
+    let texts = call.texts();
+    let latency: Vec<&Value> = texts.iter().filter(|message| message["type"] == "latency").collect();
+    assert_eq!((latency.len(), &latency[0]["barge_in_ms"]), (1, &Value::Null));
+    assert_eq!(latency[0]["response_ms"].as_u64().map(u128::from), Some(told[0]));
+}
+
+/// Owner and engine know while the call goes on how it sounds.
+#[test]
+fn how_a_call_sounds_is_told_every_five_seconds() {
+    let mut call = Call::answered();
+    // Every tenth packet is lost.
+    for number in 0..600_u16 {
+        if number % 10 != 9 {
+            call.hear_on(FIRST_LEG, number, 0x55);
+        }
+        call.beat();
+        if number % 5 == 0 {
+            call.sweep();
+        }
+    }
+
+    let told: Vec<Value> = call.texts().into_iter().filter(|message| message["type"] == "quality").collect();
+    let facts = call.facts.iter().filter_map(measured).flatten();
+    let owner: Vec<f32> = facts.filter_map(|leg| leg.loss_pct).collect();
+    assert_eq!((told.len(), owner.len()), (2, 2));
+    for (message, loss_pct) in told.iter().zip(owner) {
+        assert!((9.0..=10.5).contains(&loss_pct), "{loss_pct}");
+        assert!((message["loss_pct"].as_f64().unwrap() - f64::from(loss_pct)).abs() < 0.01, "{message}");
+        // G.107 with a loss of 10 %, concealed.
+        assert!((3.0..=3.6).contains(&message["mos"].as_f64().unwrap()), "{message}");
+        assert_eq!((&message["track"], &message["rtt_ms"]), (&json!(0), &Value::Null));
+    }
 }
 
 /// A telephone without telephone-event presses keys as tones; one that has it is not listened to.
@@ -777,6 +810,14 @@ impl Call {
 fn responded(fact: &VoiceFact) -> Option<u128> {
     match fact {
         VoiceFact::Responded { after, .. } => Some(after.as_millis()),
+        _ => None,
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
+fn measured(fact: &VoiceFact) -> Option<&[LegSummary]> {
+    match fact {
+        VoiceFact::Measured(legs) => Some(legs),
         _ => None,
     }
 }

@@ -31,7 +31,7 @@ pub use replay::Replayed;
 use super::border::Border;
 use super::interpreter::Credit;
 use super::language::Language;
-use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said, Speech};
+use super::said::{Answer, Complaint, Heard, Incoming, Measured, Mistake, Resumption, Said, Speech};
 use super::{Form, Outgoing};
 use crate::call::{
     Direction, DtmfMethod, EngineCommand, EngineEvent, EngineStart, FIRST_LEG, LegId, LegRole, ResumeOffer,
@@ -132,6 +132,10 @@ impl Language for EdgeV1 {
 
     fn speech(&mut self, leg: LegId, speech: &Speech, out: &mut Outgoing) {
         Self::speech(self, leg, speech, out);
+    }
+
+    fn measured(&mut self, measured: &Measured, out: &mut Outgoing) {
+        Self::measured(self, measured, out);
     }
 
     fn complain(&mut self, complaint: &Complaint<'_>, out: &mut Outgoing) {
@@ -300,6 +304,24 @@ impl EdgeV1 {
             }
             Speech::Stopped { at } => self.write(out, &ToEngine::SpeechStopped { track, at_ms: at_ms(at) }),
         }
+    }
+
+    /// Writes what was measured. Who has lost its socket is told what is new when it is back.
+    pub fn measured(&mut self, measured: &Measured, out: &mut Outgoing) {
+        match self.state {
+            State::Speaking { .. } => {}
+            State::Silent | State::Away { .. } | State::Asking { .. } | State::Stopped => return,
+        }
+        let whole = |after: Duration| Some(milliseconds(after));
+        let message = match *measured {
+            Measured::Quality { leg, mos, jitter_ms, loss_pct, rtt_ms } => {
+                let [mos, jitter_ms, loss_pct, rtt_ms] = [mos, jitter_ms, loss_pct, rtt_ms].map(rounded);
+                ToEngine::Quality { track: track_of(leg).to_byte(), mos, jitter_ms, loss_pct, rtt_ms }
+            }
+            Measured::Responded(after) => ToEngine::Latency { response_ms: whole(after), barge_in_ms: None },
+            Measured::BargedIn(after) => ToEngine::Latency { response_ms: None, barge_in_ms: whole(after) },
+        };
+        self.write(out, &message);
     }
 
     /// Writes what is wrong.
@@ -521,6 +543,11 @@ impl EdgeV1 {
             }),
         }
     }
+}
+
+/// To hundredths: more says nothing.
+fn rounded(number: Option<f32>) -> Option<f32> {
+    number.map(|number| (number * 100.0).round() / 100.0)
 }
 
 fn milliseconds(length: Duration) -> u64 {

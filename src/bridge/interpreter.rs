@@ -16,7 +16,7 @@ use super::openai::{Names, OpenAi};
 use super::pipecat::Pipecat;
 use super::plivo::Plivo;
 use super::said::{
-    Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Resumption, Said, Speech,
+    Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Measured, Mistake, Resumption, Said, Speech,
 };
 use super::telnyx::Telnyx;
 use super::ultravox::Ultravox;
@@ -113,6 +113,11 @@ impl Interpreter {
     /// Writes that the far end of `leg` speaks or is quiet, where the dialect has words for it.
     pub fn speech(&mut self, leg: LegId, speech: &Speech, out: &mut Outgoing) {
         self.language.speech(leg, speech, out);
+    }
+
+    /// Writes what was measured, where the dialect has words for it.
+    pub fn measured(&mut self, measured: &Measured, out: &mut Outgoing) {
+        self.language.measured(measured, out);
     }
 
     /// Writes what is wrong; not every dialect has words for it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use media::Digit;
 
-use super::said::{Answer, Complaint, Heard, Incoming, Mistake, Resumption, Said, Speech};
+use super::said::{Answer, Complaint, Heard, Incoming, Measured, Mistake, Resumption, Said, Speech};
 use super::{Outgoing, Replayed};
 use crate::call::{DtmfMethod, EngineEvent, LegId};
 
@@ -31,6 +31,9 @@ pub(super) trait Language: Debug + Send {
 
     /// Writes that the far end of `leg` speaks or is quiet; few dialects have words for it.
     fn speech(&mut self, _leg: LegId, _speech: &Speech, _out: &mut Outgoing) {}
+
+    /// Writes what was measured; few dialects have words for it.
+    fn measured(&mut self, _measured: &Measured, _out: &mut Outgoing) {}
 
     /// Writes what is wrong; few dialects have words for it.
     fn complain(&mut self, _complaint: &Complaint<'_>, _out: &mut Outgoing) {}

@@ -40,7 +40,8 @@ pub use edge_v1::{
 pub use interpreter::{Credit, Interpreter};
 pub use outgoing::{Form, Outgoing};
 pub use said::{
-    Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Mistake, Resumption, Said, Speech, Standing,
+    Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Measured, Mistake, Resumption, Said,
+    Speech, Standing,
 };
 pub use stream::{EngineStream, Waits};
 pub use twilio::Twilio;

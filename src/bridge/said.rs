@@ -247,6 +247,28 @@ pub enum Answer<'a> {
     },
 }
 
+/// What was measured of a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Measured {
+    /// What came of a leg so far. Milliseconds and percent.
+    Quality {
+        /// The leg, as the engine counts tracks.
+        leg: LegId,
+        /// Mean opinion score, 1 to 4.5.
+        mos: Option<f32>,
+        /// Inter-arrival jitter.
+        jitter_ms: Option<f32>,
+        /// Lost.
+        loss_pct: Option<f32>,
+        /// Round trip.
+        rtt_ms: Option<f32>,
+    },
+    /// The engine's first packet went out so long after the far end had spoken.
+    Responded(Duration),
+    /// The engine fell silent so long after the far end began to speak into it.
+    BargedIn(Duration),
+}
+
 /// What is wrong with something the engine asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Complaint<'a> {

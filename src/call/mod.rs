@@ -75,6 +75,7 @@ pub use settings::{
 };
 pub use table::CallTable;
 pub use view::{
-    AnsweredBy, CallView, Direction, Latency, LegRole, LegStatus, LegView, Mode, Quality, SipPart, Status,
+    AnsweredBy, CallView, Direction, Latency, LegRole, LegStatus, LegView, Mode, Quality, SentQuality,
+    SipPart, Status,
 };
 pub use voice::{Announcement, LegSummary, Route as VoiceRoute, VoiceFact, VoiceOrder, VoiceSummary};

@@ -35,7 +35,7 @@ use super::standby::Standby;
 use super::telling::{self, Story};
 use super::transfer::Transfer;
 use super::verdict;
-use super::view::Quality;
+use super::view::{CallView, Quality};
 use super::voice::{LegSummary, Route, VoiceFact, VoiceOrder, VoiceSummary};
 use super::ways::Ways;
 
@@ -345,6 +345,7 @@ impl Call {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
+            VoiceFact::Measured(legs) => self.story.change(hands.outputs, |view| measured(view, &legs)),
             VoiceFact::BargedIn { after, .. } => self.barged_in(hands, after),
             VoiceFact::Responded { after, .. } => self.responded(hands, after),
             VoiceFact::Inactive { leg } if leg != self.leg.id => self.party_silent(hands, leg),
@@ -466,17 +467,7 @@ impl Call {
         self.voice_gone = true;
         self.story.change(hands.outputs, |view| {
             view.latency.edge_p99_ms = summary.edge_p99_ms;
-            for told in &summary.legs {
-                // The caller's audio is the call's.
-                if told.leg == FIRST_LEG.0 {
-                    let LegSummary { jitter_ms, loss_pct, rtt_ms, mos, .. } = *told;
-                    view.quality = Quality { mos, jitter_ms, loss_pct, rtt_ms };
-                }
-                if let Some(leg) = view.legs.iter_mut().find(|leg| leg.leg == told.leg) {
-                    leg.frames_up = told.frames_up;
-                    leg.frames_down = told.frames_down;
-                }
-            }
+            measured(view, &summary.legs);
         });
         self.story.show(hands.outputs);
         if !self.is_ending() {
@@ -517,5 +508,20 @@ impl Farewell {
     /// BYE or CANCEL with a `Reason` (RFC 3326) that says why.
     pub(super) fn hang_up(text: &str) -> Self {
         Self::HangUp { reason: Some(format!("SIP;cause=200;text=\"{text}\"")) }
+    }
+}
+
+/// What the call object tells of its legs' voice.
+fn measured(view: &mut CallView, legs: &[LegSummary]) {
+    for told in legs {
+        // The caller's audio is the call's.
+        if told.leg == FIRST_LEG.0 {
+            let LegSummary { jitter_ms, loss_pct, rtt_ms, mos, sent, .. } = *told;
+            view.quality = Quality { mos, jitter_ms, loss_pct, rtt_ms, sent };
+        }
+        if let Some(leg) = view.legs.iter_mut().find(|leg| leg.leg == told.leg) {
+            leg.frames_up = told.frames_up;
+            leg.frames_down = told.frames_down;
+        }
     }
 }

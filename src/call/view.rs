@@ -126,6 +126,20 @@ pub struct Quality {
     pub loss_pct: Option<f32>,
     /// Round trip by RTCP, milliseconds.
     pub rtt_ms: Option<f32>,
+    /// The other direction: what we sent, as the far end's RTCP tells; null where it sends none.
+    #[serde(default)]
+    pub sent: Option<SentQuality>,
+}
+
+/// How what we sent came to the far end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SentQuality {
+    /// Mean opinion score, 1 to 4.5, as above.
+    pub mos: f32,
+    /// Inter-arrival jitter there, milliseconds.
+    pub jitter_ms: f32,
+    /// Lost on the way, percent.
+    pub loss_pct: f32,
 }
 
 /// How long things took, milliseconds.

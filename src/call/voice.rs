@@ -9,7 +9,7 @@ use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure, Engin
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
 use super::settings::RecordingSettings;
-use super::view::AnsweredBy;
+use super::view::{AnsweredBy, SentQuality};
 
 /// An order to a worker. Orders of one call are carried out in the order given.
 #[derive(Debug, Clone)]
@@ -208,6 +208,8 @@ pub enum VoiceFact {
         /// The leg.
         leg: LegId,
     },
+    /// What is known of the legs so far; every few seconds.
+    Measured(Vec<LegSummary>),
     /// The far end spoke while the engine did, and the engine is no longer heard.
     BargedIn {
         /// The leg.
@@ -251,7 +253,7 @@ pub struct VoiceSummary {
     pub edge_p99_ms: Option<f32>,
 }
 
-/// What a worker knows of a leg at its end.
+/// What a worker knows of a leg, at its end or so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LegSummary {
     /// The leg, counted from 0.
@@ -268,4 +270,6 @@ pub struct LegSummary {
     pub rtt_ms: Option<f32>,
     /// Mean opinion score of what was received, 1 to 4.5.
     pub mos: Option<f32>,
+    /// How what was sent came, where the far end tells.
+    pub sent: Option<SentQuality>,
 }

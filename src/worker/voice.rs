@@ -13,6 +13,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod attending;
+mod measuring;
 mod obeying;
 
 use std::collections::VecDeque;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use media::hearing::{AmdEvent, AnswerDetector, Answerer};
 use media::{
     AudioFormat, BEAT_MAX, Digit, DtmfRefused, Negotiated, Played, PlayoutFact, SampleRate, SegmentId,
-    Session, SessionConfig, SessionFact, UpFrame, quality,
+    Session, SessionConfig, SessionFact, UpFrame,
 };
 
 use super::attention::Attention;
@@ -110,6 +111,8 @@ pub struct Voice {
     playing: Playing,
     announcements: u32,
     latency: Histogram,
+    /// When it is told next what was measured.
+    measured: Option<Instant>,
     frames_to_engine: u64,
     frames_to_engine_dropped: u64,
 }
@@ -184,6 +187,7 @@ impl Voice {
             playing: Playing::Engine,
             announcements: 0,
             latency: Histogram::default(),
+            measured: None,
             frames_to_engine: 0,
             frames_to_engine_dropped: 0,
         }
@@ -645,8 +649,13 @@ impl Voice {
         self.notice_drained(turn);
     }
 
-    /// Called a few times a second: tells the engine where the play-out stands.
+    /// Called a few times a second: tells where the play-out stands, and what was measured.
     pub fn sweep(&mut self, now: Instant, turn: &mut Turn<'_>) {
+        self.measure(now, turn);
+        self.tell_position(now, turn);
+    }
+
+    fn tell_position(&mut self, now: Instant, turn: &mut Turn<'_>) {
         let Some(engine) = &mut self.engine else { return };
         let heard_at = self.route.engine_to;
         let leg = self.legs.iter_mut().find(|leg| Some(leg.id) == heard_at);
@@ -843,32 +852,6 @@ impl Voice {
             turn.facts.push_back(VoiceFact::Drained);
         }
     }
-}
-
-impl Leg {
-    fn summary(&self, now: Instant) -> LegSummary {
-        let LegId(leg) = self.id;
-        let Some(media) = &self.media else { return LegSummary { leg, ..LegSummary::default() } };
-        let statistics = media.session.statistics(now);
-        let heard = statistics.received > 0;
-        LegSummary {
-            leg,
-            frames_up: statistics.frames_up,
-            frames_down: statistics.sent,
-            jitter_ms: heard.then_some(statistics.jitter_ms),
-            loss_pct: heard.then_some(statistics.loss_pct),
-            rtt_ms: statistics.rtt_ms,
-            mos: heard.then(|| score(&statistics, media.session.conceals())),
-        }
-    }
-}
-
-/// How what came from the far end sounds.
-fn score(statistics: &media::Statistics, conceals: bool) -> f32 {
-    let codec = if conceals { quality::Codec::G711_CONCEALED } else { quality::Codec::G711 };
-    // Half the way there and back, a packet, and what a listener waits because of the jitter.
-    let delay_ms = statistics.rtt_ms.unwrap_or(0.0) / 2.0 + 20.0 + 2.0 * statistics.jitter_ms;
-    quality::mos(quality::rating(codec, statistics.unheard_pct(), 1.0, delay_ms))
 }
 
 impl LegMedia {

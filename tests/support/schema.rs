@@ -19,10 +19,8 @@ pub(crate) fn violation(schema: &Value, value: &Value) -> Option<String> {
             "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= number(rule)),
             "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= number(rule)),
             "minLength" => value.as_str().is_none_or(|text| text.chars().count() as u64 >= number(rule)),
-            "minimum" => {
-                value.as_i64().is_none_or(|value| value >= rule.as_i64().expect("a bound is a number"))
-            }
-            "maximum" => value.as_u64().is_none_or(|value| value <= number(rule)),
+            "minimum" => value.as_f64().is_none_or(|value| value >= bound(rule)),
+            "maximum" => value.as_f64().is_none_or(|value| value <= bound(rule)),
             "pattern" => value.as_str().is_none_or(|text| matches(rule.as_str().expect("text"), text)),
             "oneOf" => {
                 let choices = rule.as_array().expect("oneOf lists");
@@ -38,6 +36,10 @@ fn number(rule: &Value) -> u64 {
     rule.as_u64().expect("a bound is a number")
 }
 
+fn bound(rule: &Value) -> f64 {
+    rule.as_f64().expect("a bound is a number")
+}
+
 fn fits_type(rule: &Value, value: &Value) -> bool {
     if let Some(choices) = rule.as_array() {
         return choices.iter().any(|choice| fits_type(choice, value));
@@ -47,6 +49,7 @@ fn fits_type(rule: &Value, value: &Value) -> bool {
         "array" => value.is_array(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         unknown => panic!("the check does not know the type {unknown}"),

@@ -189,9 +189,23 @@ struct Counts {
     reordered: u64,
     sent: u64,
     octets: u64,
+    /// Packets that were given up, and the runs that they were lost in.
+    missing: u64,
+    gaps: u64,
     frames_up: u64,
     frames_down: u64,
     silence_down: u64,
+}
+
+impl Counts {
+    /// G.107 §3.5: the mean run, by that of as much loss at random.
+    fn burst_ratio(&self, lost: u64, expected: u64) -> f32 {
+        if self.gaps == 0 || expected == 0 {
+            return 1.0;
+        }
+        let run = self.missing as f64 / self.gaps as f64;
+        (run * (1.0 - (lost as f64 / expected as f64).min(1.0))).max(1.0) as f32
+    }
 }
 
 impl Session {
@@ -308,6 +322,8 @@ impl Session {
             let (frame, payload) = self.window.take(now)?;
             let length = frame.codec.length_of(payload);
             let Frame { media_time, discontinuity, marker, missing, .. } = frame;
+            self.counts.missing += u64::from(missing);
+            self.counts.gaps += u64::from(missing > 0);
             let capture = frame.arrived.saturating_duration_since(self.start);
             let gap = self.gaps.as_ref().and_then(|gaps| gaps.before(missing, media_time, length));
             let recovered = gap.and_then(|gap| self.coding.recover(frame.codec, payload, gap));
@@ -460,9 +476,14 @@ impl Session {
             duplicates: discarded.duplicate,
             discarded,
             loss_pct: if expected == 0 { 0.0 } else { (lost as f64 / expected as f64 * 100.0) as f32 },
+            burst_ratio: self.counts.burst_ratio(lost, expected),
             jitter_ms: stream.map_or(0.0, |stream| stream.jitter() as f32 / 8.0),
             rtt_ms: self.rtcp.round_trip.map(|trip| trip.as_secs_f32() * 1_000.0),
             remote_loss_pct: self.rtcp.remote_loss.map(|fraction| f32::from(fraction) * 100.0 / 256.0),
+            remote_lost_pct: self
+                .rtcp
+                .remote_lost
+                .map(|lost| (f64::from(lost) / self.counts.sent.max(1) as f64 * 100.0).min(100.0) as f32),
             remote_jitter_ms: self
                 .rtcp
                 .remote_jitter

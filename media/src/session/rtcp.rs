@@ -48,6 +48,7 @@ pub(super) struct Rtcp {
     pub(super) round_trip: Option<Duration>,
     /// Fraction of 256, and units of the codec's clock.
     pub(super) remote_loss: Option<u8>,
+    pub(super) remote_lost: Option<u32>,
     pub(super) remote_jitter: Option<u32>,
 }
 
@@ -90,6 +91,7 @@ impl Rtcp {
             sent_before: 0,
             round_trip: None,
             remote_loss: None,
+            remote_lost: None,
             remote_jitter: None,
         }
     }
@@ -188,6 +190,9 @@ impl Rtcp {
     fn read_blocks<'a>(&mut self, now: Instant, blocks: impl Iterator<Item = ReportBlock<'a>>) {
         for block in blocks.filter(|block| block.ssrc() == self.ssrc) {
             self.remote_loss = Some(block.fraction_lost());
+            // 24 bits with a sign: duplicates make it less than nothing.
+            let lost = block.cumulative_lost() & 0xFF_FFFF;
+            self.remote_lost = Some(if lost >= 0x80_0000 { 0 } else { lost });
             self.remote_jitter = Some(block.interarrival_jitter());
             let last = block.last_sender_report_timestamp();
             let delay = block.delay_since_last_sender_report_timestamp();

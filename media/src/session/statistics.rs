@@ -19,12 +19,16 @@ pub struct Statistics {
     pub discarded: DiscardCounts,
     /// `lost` in percent of what was expected.
     pub loss_pct: f32,
+    /// How much longer the runs of lost packets are than those of random loss, from 1 (G.107 §3.5).
+    pub burst_ratio: f32,
     /// Interarrival jitter (RFC 3550 A.8).
     pub jitter_ms: f32,
     /// Round-trip time from the peer's last report (RFC 3550 §6.4.1).
     pub rtt_ms: Option<f32>,
     /// What the peer's last report says it lost of ours, since the report before.
     pub remote_loss_pct: Option<f32>,
+    /// What the peer's last report says it lost of ours in all, in percent of what was sent.
+    pub remote_lost_pct: Option<f32>,
     /// Interarrival jitter as the peer measures it.
     pub remote_jitter_ms: Option<f32>,
     /// RTP packets sent.

@@ -74,6 +74,28 @@ fn loss_is_told_in_percent() {
     assert!(statistics.jitter_ms < 0.1);
 }
 
+/// G.107 §3.5: 1 for random loss, the longer the runs the more.
+#[test]
+fn loss_in_runs_is_told_from_loss_at_random() {
+    for (is_lost, expected) in [
+        ((|index| index % 20 == 5) as fn(u32) -> bool, 0.95..=1.05),
+        (|index| index % 60 < 3, 2.8..=3.0),
+        (|_| false, 1.0..=1.0),
+    ] {
+        let start = start();
+        let mut session = session(start);
+        for index in (0..1_200).filter(|index| !is_lost(*index)) {
+            let now = start + ms(20 * u64::from(index));
+            session.handle_rtp(now, peer(), &Rtp::nth(index).bytes()).unwrap();
+            frames(&mut session, now);
+        }
+
+        let ratio = session.statistics(start).burst_ratio;
+
+        assert!(expected.contains(&ratio), "{ratio}, expected {expected:?}");
+    }
+}
+
 #[test]
 fn every_packet_time_up_to_60_ms_is_one_frame_and_more_is_refused() {
     for milliseconds in [10, 20, 30, 40, 60] {

@@ -39,17 +39,69 @@ pub(super) enum ToEngine<'a> {
     Answered {},
     Hold {},
     Resumed {},
-    Transfer { re: Option<&'a str>, state: TransferState, sip: Option<SipStatus<'a>> },
-    Context { context: &'a Context },
-    Mode { mode: Mode },
-    Dtmf { track: u8, digit: char, duration_ms: u32, method: DtmfMethod },
-    SpeechStarted { track: u8, at_ms: u64, interrupts: bool },
-    SpeechStopped { track: u8, at_ms: u64 },
-    Mark { name: &'a str, result: &'static str, played_ms: u32 },
-    Cleared { re: Option<&'a str>, segment: Option<u32>, played_ms: u32, dropped_ms: u32 },
-    Playout { segment: u32, played_ms: u32, buffered_ms: u32, underruns: u32 },
-    Error { code: &'a str, fatal: bool, re: Option<&'a str>, message: &'a str },
-    Stop { reason: EndReason },
+    Transfer {
+        re: Option<&'a str>,
+        state: TransferState,
+        sip: Option<SipStatus<'a>>,
+    },
+    Context {
+        context: &'a Context,
+    },
+    Mode {
+        mode: Mode,
+    },
+    Dtmf {
+        track: u8,
+        digit: char,
+        duration_ms: u32,
+        method: DtmfMethod,
+    },
+    SpeechStarted {
+        track: u8,
+        at_ms: u64,
+        interrupts: bool,
+    },
+    SpeechStopped {
+        track: u8,
+        at_ms: u64,
+    },
+    Quality {
+        track: u8,
+        mos: Option<f32>,
+        jitter_ms: Option<f32>,
+        loss_pct: Option<f32>,
+        rtt_ms: Option<f32>,
+    },
+    Latency {
+        response_ms: Option<u64>,
+        barge_in_ms: Option<u64>,
+    },
+    Mark {
+        name: &'a str,
+        result: &'static str,
+        played_ms: u32,
+    },
+    Cleared {
+        re: Option<&'a str>,
+        segment: Option<u32>,
+        played_ms: u32,
+        dropped_ms: u32,
+    },
+    Playout {
+        segment: u32,
+        played_ms: u32,
+        buffered_ms: u32,
+        underruns: u32,
+    },
+    Error {
+        code: &'a str,
+        fatal: bool,
+        re: Option<&'a str>,
+        message: &'a str,
+    },
+    Stop {
+        reason: EndReason,
+    },
 }
 
 #[derive(Debug, Serialize)]

@@ -15,7 +15,7 @@ use media::hearing::{BargeIn, BargeInDetector};
 
 use super::super::attention::{Attention, ago};
 use super::{Playing, Turn, Voice};
-use crate::bridge::{Answer, Speech};
+use crate::bridge::{Answer, Measured, Speech};
 use crate::call::{BargeInPolicy, LegId, VoiceFact};
 
 impl Voice {
@@ -48,17 +48,20 @@ impl Voice {
             attention.said_nothing();
         }
         attention.is_speaking = played == Some(Played::Audio) && playing == Playing::Engine;
+        let mut measured = None;
         if !attention.is_speaking
             && let Some(since) = attention.interrupted.take()
         {
             let after = now.saturating_duration_since(since);
             turn.facts.push_back(VoiceFact::BargedIn { leg, after });
+            measured = Some(Measured::BargedIn(after));
         }
         if attention.is_speaking
             && let Some(since) = attention.waiting_since.take()
         {
             let after = now.saturating_duration_since(since);
             turn.facts.push_back(VoiceFact::Responded { leg, after });
+            measured = Some(Measured::Responded(after));
         }
         if attention.is_overdue(now) {
             attention.held_since = None;
@@ -68,6 +71,9 @@ impl Voice {
                 playout.release();
                 turn.tally.holds_expired += 1;
             }
+        }
+        if let Some(measured) = measured {
+            self.tell_measured(&measured, turn);
         }
         if let Some(told) = self.attention.as_mut().and_then(|attention| attention.beat(now)) {
             self.attend(now, told, turn);
