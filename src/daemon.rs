@@ -25,10 +25,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::api::{self, Api, Commands, Credentials, Gates, Intake, Order, Phase, ProviderHealth, Serving};
-use crate::bridge::{Dialler, EngineSocket, SocketLimits};
+use crate::bridge::{Dialler, EngineSocket, Lines, SocketLimits};
 use crate::call::{
-    Answer, CallId, CallTable, EngineFailure, Exchange, Health, Output, ProviderKey, RecordNumber, RequestId,
-    Settings, VoiceFact,
+    Answer, CallId, CallTable, Engine, EngineFailure, Exchange, Health, Output, ProviderKey, RecordNumber,
+    RequestId, Settings, VoiceFact,
 };
 use crate::config::Config;
 use crate::crypto;
@@ -144,6 +144,7 @@ impl Daemon {
             dialler: Dialler::new(SocketLimits::default(), rustls::RootCertStore::empty()),
             dialling: JoinSet::new(),
             dialled_in,
+            lines: Lines::default(),
             waiting: HashMap::new(),
             replies: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -341,7 +342,13 @@ fn outward(settings: &Settings) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
-type Dialled = (CallId, Result<EngineSocket, EngineFailure>);
+/// A dial has come to its end.
+enum Dialled {
+    /// A call's own.
+    Call(CallId, Result<EngineSocket, EngineFailure>),
+    /// One for the calls of a worker to share.
+    Line(usize, Arc<Engine>, Result<EngineSocket, EngineFailure>),
+}
 
 /// What the desk waits for.
 struct Inputs {
@@ -363,6 +370,7 @@ struct Desk {
     dialler: Dialler,
     dialling: JoinSet<()>,
     dialled_in: mpsc::Sender<Dialled>,
+    lines: Lines,
     /// Who waits for the answer to which command.
     waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
     /// Answers that wait for the disk; what they wait for only grows.
@@ -410,7 +418,7 @@ impl Desk {
                     self.take_facts(call, fact, &mut inputs.facts);
                 }
                 Some(heard) = inputs.heard.recv() => self.take_heard(heard, &mut inputs.heard),
-                Some((call, dialled)) = inputs.dialled.recv() => self.take_dialled(call, dialled),
+                Some(dialled) = inputs.dialled.recv() => self.take_dialled(dialled),
                 Some((command, answer)) = inputs.orders.recv() => {
                     self.next_request += 1;
                     let id = RequestId(self.next_request);
@@ -471,10 +479,34 @@ impl Desk {
     }
 
     fn take_facts(&mut self, call: CallId, fact: VoiceFact, more: &mut mpsc::Receiver<(CallId, VoiceFact)>) {
-        self.exchange.handle_voice(Instant::now(), call, fact);
+        self.take_fact(call, fact);
         for _ in 0..BURST {
             let Ok((call, fact)) = more.try_recv() else { return };
-            self.exchange.handle_voice(Instant::now(), call, fact);
+            self.take_fact(call, fact);
+        }
+    }
+
+    fn take_fact(&mut self, call: CallId, fact: VoiceFact) {
+        if let VoiceFact::EngineToDial { engine, handed } = &fact {
+            self.dial_line(call, engine, *handed);
+        }
+        self.exchange.handle_voice(Instant::now(), call, fact);
+    }
+
+    /// The call's worker has no socket to the engine's node that the call could share.
+    fn dial_line(&mut self, call: CallId, engine: &Arc<Engine>, handed: u64) {
+        // A call that is closed has no worker any more.
+        let Some(worker) = self.workers.worker_of(call) else { return };
+        if self.workers.lines_handed(worker) > handed {
+            // Another one is on its way to the worker; it may be the one.
+            return self.join(call, engine.clone());
+        }
+        if self.lines.wait_for(worker, engine.clone(), call) {
+            let (dialler, dialled, engine) = (self.dialler.clone(), self.dialled_in.clone(), engine.clone());
+            self.dialling.spawn(async move {
+                let outcome = dialler.dial(&engine).await;
+                let _the_desk_has_ended = dialled.send(Dialled::Line(worker, engine, outcome)).await;
+            });
         }
     }
 
@@ -521,18 +553,35 @@ impl Desk {
         }
     }
 
-    fn take_dialled(&mut self, call: CallId, dialled: Result<EngineSocket, EngineFailure>) {
+    fn take_dialled(&mut self, dialled: Dialled) {
         match dialled {
-            Ok(socket) => {
+            Dialled::Call(call, Ok(socket)) => {
                 if self.workers.attach(call, socket).is_err() {
-                    let failure = EngineFailure::Broken("the voice workers do not keep up".into());
-                    self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineNotReached(failure));
+                    self.not_reached(call, overloaded());
                 }
             }
-            Err(failure) => {
-                self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineNotReached(failure));
+            Dialled::Call(call, Err(failure)) => self.not_reached(call, failure),
+            Dialled::Line(worker, node, outcome) => {
+                let waiting = self.lines.dialled(worker, &node);
+                let calls: Vec<CallId> = waiting.iter().map(|(call, _)| *call).collect();
+                let handed = outcome.and_then(|socket| {
+                    self.workers.open_line(worker, node, socket, waiting).map_err(|_| overloaded())
+                });
+                if let Err(failure) = handed {
+                    calls.into_iter().for_each(|call| self.not_reached(call, failure.clone()));
+                }
             }
         }
+    }
+
+    fn join(&mut self, call: CallId, engine: Arc<Engine>) {
+        if self.workers.join(call, engine).is_err() {
+            self.not_reached(call, overloaded());
+        }
+    }
+
+    fn not_reached(&mut self, call: CallId, failure: EngineFailure) {
+        self.exchange.handle_voice(Instant::now(), call, VoiceFact::EngineNotReached(failure));
     }
 
     fn take_durable(&mut self, durable: RecordNumber) {
@@ -573,11 +622,14 @@ impl Desk {
                         tracing::error!(%call, "the voice workers do not keep up: an order is lost");
                     }
                 }
+                Output::DialEngine { call, engine } if engine.dialect.shares_socket() => {
+                    self.join(call, engine)
+                }
                 Output::DialEngine { call, engine } => {
                     let (dialler, dialled) = (self.dialler.clone(), self.dialled_in.clone());
                     self.dialling.spawn(async move {
                         let outcome = dialler.dial(&engine).await;
-                        let _the_desk_has_ended = dialled.send((call, outcome)).await;
+                        let _the_desk_has_ended = dialled.send(Dialled::Call(call, outcome)).await;
                     });
                 }
                 Output::Keep { number, record } => {
@@ -645,6 +697,10 @@ impl Desk {
             metrics::counter!("callingedge_sip_dropped_total", "reason" => reason).absolute(count);
         }
     }
+}
+
+fn overloaded() -> EngineFailure {
+    EngineFailure::Broken("the voice workers do not keep up".into())
 }
 
 /// File descriptors of this process; 0 where the system does not tell.

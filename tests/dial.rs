@@ -196,6 +196,7 @@ fn engine(address: SocketAddr, dialect: Dialect) -> Engine {
         connect_timeout: Duration::from_secs(10),
         accept_timeout: Duration::from_secs(10),
         fallback: None,
+        idle_timeout: Duration::from_secs(60),
         resume_timeout: Duration::from_secs(10),
         barge_in: BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,

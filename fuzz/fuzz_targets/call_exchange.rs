@@ -274,6 +274,7 @@ fn settings() -> Settings {
         barge_in: callingedge::call::BargeInPolicy::Engine,
         resume_timeout: Duration::from_secs(5),
         fallback: None,
+        idle_timeout: Duration::from_secs(60),
         on_lost: Fallback::HangUp,
     });
     let provider = Provider {

@@ -50,6 +50,9 @@ pub struct SocketLimits {
     pub send_buffer: usize,
 }
 
+/// How much more a socket may take that many calls share.
+const FOR_MANY: usize = 8;
+
 impl Default for SocketLimits {
     fn default() -> Self {
         Self { read_buffer: 4 << 10, write_buffer: 64 << 10, message: 1 << 20, send_buffer: 64 << 10 }
@@ -57,6 +60,16 @@ impl Default for SocketLimits {
 }
 
 impl SocketLimits {
+    /// Of a socket that many calls share.
+    fn for_many(self) -> Self {
+        Self {
+            read_buffer: self.read_buffer * FOR_MANY,
+            write_buffer: self.write_buffer * FOR_MANY * 2,
+            message: self.message,
+            send_buffer: self.send_buffer * FOR_MANY,
+        }
+    }
+
     fn config(&self) -> WebSocketConfig {
         WebSocketConfig::default()
             .read_buffer_size(self.read_buffer)
@@ -112,9 +125,10 @@ impl Dialler {
             "wss" => self.secure(tcp, &url).await?,
             _ => (tcp, None),
         };
-        let detached = self.detach(tcp, tls);
+        let limits = if engine.dialect.shares_socket() { self.limits.for_many() } else { self.limits };
+        let detached = detach(tcp, tls, &limits);
         let (stream, twin) = detached.map_err(|error| EngineFailure::Connect(error.to_string()))?;
-        let mut websocket = shake_hands(request, stream, twin, self.limits.config()).await?;
+        let mut websocket = shake_hands(request, stream, twin, limits.config()).await?;
         websocket.get_mut().ration();
         Ok(EngineSocket {
             dialect: engine.dialect,
@@ -141,15 +155,19 @@ impl Dialler {
         let (tcp, connection) = stream.into_inner();
         Ok((tcp, Some(connection)))
     }
+}
 
-    /// The stream, and a twin of its socket on the runtime that tells when it is ready.
-    fn detach(&self, tcp: TcpStream, tls: Option<ClientConnection>) -> io::Result<(EngineStream, TcpStream)> {
-        tcp.set_nodelay(true)?;
-        rustix::net::sockopt::set_socket_send_buffer_size(&tcp, self.limits.send_buffer)?;
-        let tcp = tcp.into_std()?;
-        let twin = TcpStream::from_std(tcp.try_clone()?)?;
-        Ok((EngineStream::new(tcp, tls), twin))
-    }
+/// The stream, and a twin of its socket on the runtime that tells when it is ready.
+fn detach(
+    tcp: TcpStream,
+    tls: Option<ClientConnection>,
+    limits: &SocketLimits,
+) -> io::Result<(EngineStream, TcpStream)> {
+    tcp.set_nodelay(true)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&tcp, limits.send_buffer)?;
+    let tcp = tcp.into_std()?;
+    let twin = TcpStream::from_std(tcp.try_clone()?)?;
+    Ok((EngineStream::new(tcp, tls), twin))
 }
 
 /// The upgrade request with the configuration's headers; the sub-protocol where the dialect has one.
@@ -176,6 +194,9 @@ fn upgrade(engine: &Engine, url: &Url) -> Result<Request, EngineFailure> {
     match engine.dialect {
         Dialect::EdgeV1 => {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("edge.v1"));
+        }
+        Dialect::EdgeMuxV1 => {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("edge.mux.v1"));
         }
         Dialect::Jambonz => {
             let both = HeaderValue::from_static("audio.drachtio.org, audio.jambonz.org");

@@ -56,7 +56,8 @@ impl Interpreter {
             Some(rate) => AudioFormat::L16 { rate },
         };
         let language: Box<dyn Language> = match dialect {
-            Dialect::EdgeV1 => Box::new(EdgeV1::new(credit)),
+            // What stands around it is the socket's affair.
+            Dialect::EdgeV1 | Dialect::EdgeMuxV1 => Box::new(EdgeV1::new(credit)),
             Dialect::Twilio => Box::new(Twilio::new(call)),
             Dialect::Telnyx => Box::new(Telnyx::new(call, coded)),
             Dialect::Plivo => Box::new(Plivo::new(call, coded)),

@@ -12,6 +12,7 @@ mod asterisk;
 mod border;
 mod deepgram;
 mod dial;
+mod edge_mux;
 mod edge_v1;
 mod elevenlabs;
 mod exotel;
@@ -20,6 +21,7 @@ mod interpreter;
 mod jambonz;
 mod json_stream;
 mod language;
+mod lines;
 mod openai;
 mod outgoing;
 mod pipecat;
@@ -33,11 +35,16 @@ mod ultravox;
 mod vonage;
 
 pub use dial::{Dialler, EngineSocket, SocketLimits};
+pub use edge_mux::{
+    Address, BATCH_FULL, Batch, BatchError, CallNumber, LineComplaint, RECORD_HEAD, Word, address, records,
+    write_close, write_complaint, write_text,
+};
 pub use edge_v1::{
     EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT,
     Replayed, Track,
 };
 pub use interpreter::{Credit, Interpreter};
+pub use lines::Lines;
 pub use outgoing::{Form, Outgoing};
 pub use said::{
     Answer, Complaint, Fault, Heard, Incoming, MISTAKES_IN_A_ROW, Measured, Mistake, Resumption, Said,

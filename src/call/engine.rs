@@ -17,6 +17,9 @@ pub enum Dialect {
     /// Ours.
     #[serde(rename = "edge.v1")]
     EdgeV1,
+    /// Ours, many calls on one socket.
+    #[serde(rename = "edge.mux.v1")]
+    EdgeMuxV1,
     /// Twilio Media Streams, bidirectional.
     #[serde(rename = "twilio")]
     Twilio,
@@ -68,18 +71,29 @@ impl Dialect {
     /// The engine itself says whether the call is taken. Others take it by accepting the socket, and hear of
     /// the call only when it was answered.
     pub fn decides_before_answer(self) -> bool {
-        self == Self::EdgeV1
+        matches!(self, Self::EdgeV1 | Self::EdgeMuxV1)
     }
 
     /// There are words for taking a conversation up again over another socket.
     pub fn can_resume(self) -> bool {
-        self == Self::EdgeV1
+        matches!(self, Self::EdgeV1 | Self::EdgeMuxV1)
+    }
+
+    /// The edge can tell its engines what was thrown away of what they said.
+    pub fn tells_what_was_cut(self) -> bool {
+        matches!(self, Self::EdgeV1 | Self::EdgeMuxV1)
+    }
+
+    /// Many calls speak on one socket.
+    pub fn shares_socket(self) -> bool {
+        self == Self::EdgeMuxV1
     }
 
     /// Closing the socket in order is how its engines hang up: they have no other word for it.
     pub fn hangs_up_by_closing(self) -> bool {
         match self {
             Self::EdgeV1
+            | Self::EdgeMuxV1
             | Self::OpenAiRealtime
             | Self::OpenAiRealtimeBeta
             | Self::GeminiLive
@@ -99,8 +113,9 @@ impl Dialect {
     }
 
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EdgeV1,
+        Self::EdgeMuxV1,
         Self::Twilio,
         Self::Telnyx,
         Self::Plivo,
@@ -122,6 +137,7 @@ impl Dialect {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EdgeV1 => "edge.v1",
+            Self::EdgeMuxV1 => "edge.mux.v1",
             Self::Twilio => "twilio",
             Self::Telnyx => "telnyx",
             Self::Plivo => "plivo",

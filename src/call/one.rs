@@ -318,6 +318,8 @@ impl Call {
             VoiceFact::EngineNotReached(failure) if self.is_calling_back() => {
                 self.attempt_failed(hands, &failure);
             }
+            // Whoever dials sees to it.
+            VoiceFact::EngineToDial { .. } => {}
             // Another dial has taken its place, or nobody wants it any more.
             VoiceFact::EngineNotReached(_) => {}
             // It is an earlier engine's end: the one that is dialled has no socket yet.

@@ -429,12 +429,21 @@ pub struct Engine {
     pub accept_timeout: Duration,
     /// How long an engine that can resume is asked to, after its socket was lost; zero: never.
     pub resume_timeout: Duration,
+    /// How long a socket that calls share stays open without any.
+    pub idle_timeout: Duration,
     /// Who is asked in its place when it fails.
     pub fallback: Option<EngineName>,
     /// What becomes of its audio when the caller speaks at the same time.
     pub barge_in: BargeInPolicy,
     /// When it is lost in the middle of a call.
     pub on_lost: Fallback,
+}
+
+impl Engine {
+    /// One socket would do for both.
+    pub fn is_same_node(&self, other: &Self) -> bool {
+        self.url == other.url && self.dialect == other.dialect && self.headers == other.headers
+    }
 }
 
 /// What becomes of an engine's audio when the caller speaks at the same time.

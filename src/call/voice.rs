@@ -8,7 +8,7 @@ use super::command::RecordMode;
 use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
-use super::settings::RecordingSettings;
+use super::settings::{Engine, RecordingSettings};
 use super::view::{AnsweredBy, SentQuality};
 
 /// An order to a worker. Orders of one call are carried out in the order given.
@@ -163,6 +163,13 @@ pub enum VoiceFact {
     },
     /// The engine's socket is up, ours to speak on.
     EngineConnected,
+    /// There is no socket yet on the worker that the call's engine could share: one is to be dialled.
+    EngineToDial {
+        /// Whom.
+        engine: Arc<Engine>,
+        /// How many such sockets the worker had been handed when it said so.
+        handed: u64,
+    },
     /// The engine could not be had.
     EngineNotReached(EngineFailure),
     /// The engine is no longer there.

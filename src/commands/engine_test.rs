@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::BytesMut;
 use clap::Args;
 use media::{AudioFormat, Digit, SampleRate, SegmentId};
 use rustls::RootCertStore;
@@ -17,8 +18,8 @@ use tungstenite::{Error, Message};
 
 use super::{Outcome, print, small_runtime};
 use crate::bridge::{
-    Answer, Credit, Dialler, EngineSocket, Form, Heard, Incoming, Interpreter, Outgoing, Resumption, Said,
-    SocketLimits,
+    Address, Answer, Batch, CallNumber, Credit, Dialler, EngineSocket, Form, Heard, Incoming, Interpreter,
+    Outgoing, Resumption, Said, SocketLimits, Word, address, records, write_close, write_text,
 };
 use crate::call::{
     BargeInPolicy, CallId, Context, Dialect, Direction, DtmfMethod, EndReason, Engine, EngineCommand,
@@ -31,6 +32,9 @@ const BEAT: Duration = Duration::from_millis(20);
 const SPEECH: Duration = Duration::from_secs(2);
 /// How often the socket is looked at.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// The call's number on a socket that calls share.
+const CALL: CallNumber = CallNumber(1);
 
 /// Which engine, and what is expected of it.
 #[derive(Debug, Args)]
@@ -119,6 +123,7 @@ fn examine(options: &Options) -> Result<Vec<Check>, Box<dyn std::error::Error + 
     }
     let engine = Engine {
         fallback: None,
+        idle_timeout: Duration::from_secs(60),
         resume_timeout: Duration::from_secs(10),
         name: "tested".into(),
         url: options.url.clone(),
@@ -166,6 +171,8 @@ struct Conversation<'a> {
     hung_up: bool,
     /// Names the conversation.
     token: String,
+    /// What goes out next on a socket that calls share.
+    batch: Batch,
 }
 
 impl<'a> Conversation<'a> {
@@ -187,6 +194,7 @@ impl<'a> Conversation<'a> {
             closed: None,
             hung_up: false,
             token: rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            batch: Batch::new(Instant::now()),
         }
     }
 
@@ -350,16 +358,45 @@ impl<'a> Conversation<'a> {
     }
 
     fn understand(&mut self, message: &Message) {
-        let incoming = match message {
-            Message::Text(text) => Incoming::Text(text.as_str()),
-            Message::Binary(bytes) => Incoming::Binary(bytes),
+        match message {
+            Message::Text(text) if self.options.dialect.shares_socket() => {
+                self.understand_shared(text.as_str())
+            }
+            Message::Binary(batch) if self.options.dialect.shares_socket() => match records(batch) {
+                Ok(read) => {
+                    for record in read {
+                        match record {
+                            Ok((CALL, frame)) => self.understand_own(Incoming::Binary(frame)),
+                            Ok((other, _)) => self.mistakes.push(format!("audio of no call: {other:?}")),
+                            Err(error) => self.mistakes.push(error.to_string()),
+                        }
+                    }
+                }
+                Err(error) => self.mistakes.push(error.to_string()),
+            },
+            Message::Text(text) => self.understand_own(Incoming::Text(text.as_str())),
+            Message::Binary(bytes) => self.understand_own(Incoming::Binary(bytes)),
             Message::Close(frame) => {
                 self.closed =
                     Some(frame.as_ref().map_or("closed".to_owned(), |frame| format!("closed with {frame}")));
-                return;
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return,
-        };
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        }
+    }
+
+    /// A message on a socket that calls share.
+    fn understand_shared(&mut self, text: &str) {
+        match address(text) {
+            Ok(Address { call: CALL, word: Word::Message }) => self.understand_own(Incoming::Text(text)),
+            Ok(Address { call: CALL, word: Word::Close(_) }) => {
+                self.closed = Some("it has closed the call".to_owned());
+            }
+            Ok(Address { call, .. }) => self.mistakes.push(format!("a message of no call: {call:?}")),
+            Err((mistake, _)) => self.mistakes.push(mistake.to_string()),
+        }
+    }
+
+    fn understand_own(&mut self, incoming: Incoming<'_>) {
         let mut answer = None;
         match self.interpreter.understand(incoming, &mut self.scratch, &mut self.out) {
             Ok(Said::Audio { format, payload, .. }) => {
@@ -398,6 +435,15 @@ impl<'a> Conversation<'a> {
     fn flush(&mut self) {
         while let Some((form, message)) = self.out.pop() {
             let message = match form {
+                Form::Text if self.options.dialect.shares_socket() => {
+                    let mut text = BytesMut::new();
+                    write_text(CALL, &message, &mut text);
+                    Message::text(String::from_utf8_lossy(&text).into_owned())
+                }
+                Form::Binary if self.options.dialect.shares_socket() => {
+                    self.batch.add(CALL, &message);
+                    Message::Binary(self.batch.take(Instant::now()).unwrap_or_default())
+                }
                 Form::Text => Message::text(String::from_utf8_lossy(&message).into_owned()),
                 Form::Binary => Message::binary(message),
             };
@@ -414,6 +460,12 @@ impl<'a> Conversation<'a> {
     fn say_goodbye(&mut self) -> bool {
         if self.closed.is_some() {
             return true;
+        }
+        if self.options.dialect.shares_socket() {
+            let mut text = BytesMut::new();
+            write_close(CALL, 1000, &mut text);
+            let _unsent =
+                self.socket.websocket.send(Message::text(String::from_utf8_lossy(&text).into_owned()));
         }
         // What cannot be sent any more is told by the reading.
         let _unsent = self.socket.websocket.close(None);

@@ -91,6 +91,11 @@ fn engine(
     let connect_timeout = section.milliseconds("connect_timeout_ms", 100..=60_000);
     let accept_timeout = section.milliseconds("accept_timeout_ms", 100..=120_000);
     let resume_timeout = section.milliseconds("resume_timeout_ms", 0..=60_000);
+    let idle_timeout = section.milliseconds("idle_timeout_ms", 0..=3_600_000);
+    if idle_timeout.is_some() && dialect.is_some_and(|dialect| !dialect.shares_socket()) {
+        let problem = "only a socket that calls share can be idle, that of \"edge.mux.v1\"; leave it out";
+        section.object("idle_timeout_ms", Problem::Conflict(problem.to_owned()));
+    }
     let fallback = engines.read(&mut section, "fallback", "engine");
     if fallback.as_deref() == Some(name) {
         let problem = "an engine does not stand in for itself; name another one, or leave it out";
@@ -109,6 +114,7 @@ fn engine(
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(3)),
         accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
         resume_timeout: resume_timeout.unwrap_or(Duration::from_secs(10)),
+        idle_timeout: idle_timeout.unwrap_or(Duration::from_secs(60)),
         fallback: fallback.map(|fallback| fallback.as_str().into()),
         barge_in,
         on_lost: on_lost?,
@@ -120,7 +126,7 @@ fn barge_in(section: &mut Section<'_>, dialect: Option<Dialect>) -> BargeInPolic
     let choices =
         [("engine", BargeInPolicy::Engine), ("pause", BargeInPolicy::Pause), ("cut", BargeInPolicy::Cut)];
     let policy = section.choice("barge_in", &choices).unwrap_or_default();
-    if policy == BargeInPolicy::Cut && dialect.is_some_and(|dialect| dialect != Dialect::EdgeV1) {
+    if policy == BargeInPolicy::Cut && dialect.is_some_and(|dialect| !dialect.tells_what_was_cut()) {
         let problem = "this dialect cannot be told what was cut; write \"pause\", and let the engine clear";
         section.object("barge_in", Problem::Conflict(problem.to_owned()));
     }
@@ -139,6 +145,7 @@ fn sample_rate(section: &mut Section<'_>, dialect: Option<Dialect>) -> Option<me
         | Dialect::Pipecat
         | Dialect::Ultravox => true,
         Dialect::EdgeV1
+        | Dialect::EdgeMuxV1
         | Dialect::Twilio
         | Dialect::Asterisk
         | Dialect::AsteriskJson

@@ -289,8 +289,8 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
         ),
         (
             "[engines.b]\nurl = \"ws://b/\"\ndialect = \"twillio\"",
-            "`dialect` in [engines.b] at line 14: `twillio` is not known here; write \"edge.v1\" or \"twilio\" \
-             or \"telnyx\" or \"plivo\" or \"exotel\" or \"vonage\" or \"jambonz\" or \"asterisk\" or \"asterisk-json\" or \
+            "`dialect` in [engines.b] at line 14: `twillio` is not known here; write \"edge.v1\" or \
+             \"edge.mux.v1\" or \"twilio\" or \"telnyx\" or \"plivo\" or \"exotel\" or \"vonage\" or \"jambonz\" or \"asterisk\" or \"asterisk-json\" or \
              \"pipecat\" or \"openai-realtime\" or \"openai-realtime-beta\" or \"gemini-live\" or \"elevenlabs\" or \
              \"deepgram\" or \"ultravox\"",
         ),

@@ -74,6 +74,7 @@ impl Bot {
             Dialect::Vonage | Dialect::Pipecat => SampleRate::Hz16000,
             Dialect::GeminiLive => SampleRate::Hz24000,
             Dialect::EdgeV1
+            | Dialect::EdgeMuxV1
             | Dialect::Twilio
             | Dialect::Telnyx
             | Dialect::Plivo
@@ -90,10 +91,16 @@ impl Bot {
         Self { dialect, rate, segment: 1, sequence: 0, memory: None }
     }
 
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// How its audio lies on the wire when it speaks.
     pub fn format(&self) -> AudioFormat {
         match self.dialect {
             Dialect::EdgeV1
+            | Dialect::EdgeMuxV1
             | Dialect::Twilio
             | Dialect::Telnyx
             | Dialect::Plivo
@@ -120,6 +127,7 @@ impl Bot {
                 Some(text(&json!({ "type": "session.created", "session": {} })))
             }
             Dialect::EdgeV1
+            | Dialect::EdgeMuxV1
             | Dialect::Twilio
             | Dialect::Telnyx
             | Dialect::Plivo
@@ -147,7 +155,7 @@ impl Bot {
 
     fn read_binary(&mut self, bytes: &[u8]) -> Heard {
         match self.dialect {
-            Dialect::EdgeV1 => match FrameHeader::parse(bytes) {
+            Dialect::EdgeV1 | Dialect::EdgeMuxV1 => match FrameHeader::parse(bytes) {
                 Ok((header, audio)) => {
                     let track = usize::from(header.track.to_byte());
                     if let Some(memory) = &mut self.memory
@@ -205,16 +213,16 @@ impl Bot {
             memory.heard_message = message["seq"].as_u64().or(memory.heard_message);
         }
         match (kind.as_str(), self.dialect) {
-            ("start", Dialect::EdgeV1) => {
+            ("start", Dialect::EdgeV1 | Dialect::EdgeMuxV1) => {
                 self.memory = word("/resume/token").map(Memory::new);
                 Heard::Offered(vec![text(&json!({ "type": "accept", "resume": self.memory.is_some() }))])
             }
-            ("resume", Dialect::EdgeV1) => {
+            ("resume", Dialect::EdgeV1 | Dialect::EdgeMuxV1) => {
                 let heard = message.pointer("/heard/audio/0/seq").and_then(Value::as_u64);
                 let heard = heard.and_then(|heard| u32::try_from(heard).ok());
                 Heard::Resuming { token: word("/token").unwrap_or_default(), heard }
             }
-            ("answered", Dialect::EdgeV1)
+            ("answered", Dialect::EdgeV1 | Dialect::EdgeMuxV1)
             | ("start", Dialect::Twilio | Dialect::Telnyx | Dialect::Plivo | Dialect::Exotel)
             | ("websocket:connected", _)
             | ("MEDIA_START", _) => Heard::Begun,
@@ -227,7 +235,9 @@ impl Bot {
                     "conversation_id": "mock", "agent_output_audio_format": "ulaw_8000",
                     "user_input_audio_format": "ulaw_8000" } }))]),
             ("stop", _) | ("hang_up", Dialect::Ultravox) => Heard::Ended,
-            ("mark", Dialect::EdgeV1) => Heard::Marked(word("/name").unwrap_or_default()),
+            ("mark", Dialect::EdgeV1 | Dialect::EdgeMuxV1) => {
+                Heard::Marked(word("/name").unwrap_or_default())
+            }
             ("mark", Dialect::Jambonz) => Heard::Marked(word("/data/name").unwrap_or_default()),
             ("mark", _) => Heard::Marked(word("/mark/name").unwrap_or_default()),
             ("playedStream", _) => Heard::Marked(word("/name").unwrap_or_default()),
@@ -262,6 +272,7 @@ impl Bot {
             Dialect::Jambonz => u32::try_from(message.get("sampleRate")?.as_u64()?).ok()?,
             Dialect::Exotel => message.pointer("/start/media_format/sample_rate")?.as_str()?.parse().ok()?,
             Dialect::EdgeV1
+            | Dialect::EdgeMuxV1
             | Dialect::Twilio
             | Dialect::Telnyx
             | Dialect::Plivo
@@ -322,7 +333,7 @@ impl Bot {
         let base64 = || STANDARD.encode(audio);
         self.sequence = self.sequence.wrapping_add(1);
         match self.dialect {
-            Dialect::EdgeV1 => {
+            Dialect::EdgeV1 | Dialect::EdgeMuxV1 => {
                 let header = FrameHeader {
                     kind: FrameKind::Audio,
                     track: Track::Engine,
@@ -370,6 +381,7 @@ impl Bot {
                 said
             }
             Dialect::EdgeV1
+            | Dialect::EdgeMuxV1
             | Dialect::Twilio
             | Dialect::Telnyx
             | Dialect::Plivo
@@ -400,7 +412,7 @@ impl Bot {
     /// Asks to be told when all before was heard; nothing where the dialect has no word for it.
     pub fn mark(&self, name: &str) -> Option<Message> {
         let message = match self.dialect {
-            Dialect::EdgeV1 => json!({ "type": "mark", "name": name }),
+            Dialect::EdgeV1 | Dialect::EdgeMuxV1 => json!({ "type": "mark", "name": name }),
             Dialect::Twilio | Dialect::Telnyx | Dialect::Exotel => {
                 json!({ "event": "mark", "mark": { "name": name } })
             }
@@ -425,7 +437,7 @@ impl Bot {
         let cleared = self.segment;
         self.segment += 1;
         text(&match self.dialect {
-            Dialect::EdgeV1 => json!({ "type": "clear" }),
+            Dialect::EdgeV1 | Dialect::EdgeMuxV1 => json!({ "type": "clear" }),
             Dialect::Twilio | Dialect::Telnyx | Dialect::Exotel => json!({ "event": "clear" }),
             Dialect::Plivo => json!({ "event": "clearAudio", "streamId": "mock" }),
             Dialect::Vonage => json!({ "action": "clear" }),
@@ -448,7 +460,7 @@ impl Bot {
     /// Ends the call in words; nothing where closing the socket is the word.
     pub fn hang_up(&self) -> Option<Message> {
         match self.dialect {
-            Dialect::EdgeV1 => Some(text(&json!({ "type": "hang_up", "drain": true }))),
+            Dialect::EdgeV1 | Dialect::EdgeMuxV1 => Some(text(&json!({ "type": "hang_up", "drain": true }))),
             Dialect::Jambonz => Some(text(&json!({ "type": "disconnect" }))),
             Dialect::AsteriskJson => Some(text(&json!({ "command": "HANGUP" }))),
             Dialect::Asterisk => Some(Message::text("HANGUP")),

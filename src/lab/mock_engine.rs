@@ -1,5 +1,7 @@
 //! An engine for everyone's tests: it takes every call and says what it was told to say, in any dialect.
 
+mod many;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -14,6 +16,7 @@ use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::bot::{Bot, Heard};
+use crate::bridge::CallNumber;
 use crate::call::Dialect;
 
 /// How often a waiting engine looks whether there is something to do.
@@ -173,18 +176,86 @@ fn converse(
     let handshake = tungstenite::accept_hdr(stream, choose_protocol);
     let mut socket = handshake.map_err(|error| io::Error::other(error.to_string()))?;
     socket.get_ref().set_read_timeout(Some(LOOK))?;
+    if bot.dialect().shares_socket() {
+        return many::converse(&mut socket, stop, talk, parked);
+    }
     if let Some(greeting) = bot.greeting() {
         socket.send(greeting)?;
     }
-    let mut player = Player { talk: talk.clone(), next: 0, phase: 0.0, due: None, waits_for: None };
+    let mut player = Player::new(talk);
     let ended = converse_on(&mut socket, stop, &mut bot, &mut player, parked);
-    if let (Ok(Ended::Lost) | Err(_), Some(token)) = (&ended, bot.token().map(str::to_owned)) {
-        let mut parked = parked.lock().unwrap_or_else(PoisonError::into_inner);
-        if parked.len() < MOST_PARKED {
-            parked.insert(token, (bot, player));
-        }
+    if let Ok(Ended::Lost) | Err(_) = &ended {
+        park(parked, bot, player);
     }
     ended.map(|_| ())
+}
+
+/// A conversation that can go on over another socket waits for it.
+fn park(parked: &Parked, bot: Bot, player: Player) {
+    let mut parked = parked.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(token) = bot.token().filter(|_| parked.len() < MOST_PARKED).map(str::to_owned) {
+        parked.insert(token, (bot, player));
+    }
+}
+
+/// Takes in a message of the edge. Whether the call is over.
+fn take(
+    heard: Heard,
+    mouth: &mut Mouth<'_>,
+    bot: &mut Bot,
+    player: &mut Player,
+    parked: &Parked,
+) -> Result<bool, Error> {
+    match heard {
+        Heard::Offered(answers) => {
+            for answer in answers {
+                mouth.send(answer)?;
+            }
+            player.begin();
+        }
+        Heard::Resuming { token, heard } => {
+            let known = parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+            let Some(known) = known else {
+                mouth.send(Bot::refuse_to_resume())?;
+                return Ok(false);
+            };
+            (*bot, *player) = known;
+            for answer in bot.resume(heard) {
+                mouth.send(answer)?;
+            }
+        }
+        Heard::Begun => player.begin(),
+        Heard::Audio(audio) => {
+            player.begin();
+            if matches!(player.talk, Talk::Echo) {
+                mouth.send(bot.echo(&audio))?;
+            }
+            if let Some(ack) = bot.acknowledgement() {
+                mouth.send(ack)?;
+            }
+        }
+        Heard::Marked(name) => player.marked(&name),
+        Heard::Key(_) => player.key(),
+        Heard::Ended => return Ok(true),
+        Heard::Other => {}
+    }
+    Ok(false)
+}
+
+/// What a call says goes here.
+struct Mouth<'a> {
+    socket: &'a mut WebSocket<TcpStream>,
+    /// Its number, on a socket that calls share.
+    call: Option<CallNumber>,
+}
+
+impl Mouth<'_> {
+    fn send(&mut self, message: Message) -> Result<(), Error> {
+        self.socket.send(match self.call {
+            Some(call) => many::addressed(call, message),
+            None => message,
+        })
+    }
 }
 
 /// How a socket came to its end.
@@ -202,44 +273,17 @@ fn converse_on(
 ) -> Result<Ended, Error> {
     while !stop.load(Ordering::Relaxed) {
         match socket.read() {
-            Ok(message) => match bot.read(&message) {
-                Heard::Offered(answers) => {
-                    for answer in answers {
-                        socket.send(answer)?;
-                    }
-                    player.begin();
+            Ok(message) => {
+                let mut mouth = Mouth { socket, call: None };
+                if take(bot.read(&message), &mut mouth, bot, player, parked)? {
+                    return close(socket).map(|()| Ended::InOrder);
                 }
-                Heard::Resuming { token, heard } => {
-                    let known = parked.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
-                    let Some(known) = known else {
-                        socket.send(Bot::refuse_to_resume())?;
-                        continue;
-                    };
-                    (*bot, *player) = known;
-                    for answer in bot.resume(heard) {
-                        socket.send(answer)?;
-                    }
-                }
-                Heard::Begun => player.begin(),
-                Heard::Audio(audio) => {
-                    player.begin();
-                    if matches!(player.talk, Talk::Echo) {
-                        socket.send(bot.echo(&audio))?;
-                    }
-                    if let Some(ack) = bot.acknowledgement() {
-                        socket.send(ack)?;
-                    }
-                }
-                Heard::Marked(name) => player.marked(&name),
-                Heard::Key(_) => player.key(),
-                Heard::Ended => return close(socket).map(|()| Ended::InOrder),
-                Heard::Other => {}
-            },
+            }
             Err(Error::Io(error)) if is_timeout(&error) => {}
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(Ended::Lost),
             Err(error) => return Err(error),
         }
-        match player.play(bot, socket)? {
+        match player.play(bot, &mut Mouth { socket, call: None })? {
             Played::On => {}
             Played::Cut => {
                 socket.get_ref().shutdown(Shutdown::Both)?;
@@ -304,6 +348,10 @@ enum Played {
 }
 
 impl Player {
+    fn new(talk: &Talk) -> Self {
+        Self { talk: talk.clone(), next: 0, phase: 0.0, due: None, waits_for: None }
+    }
+
     fn begin(&mut self) {
         self.due.get_or_insert_with(Instant::now);
     }
@@ -320,12 +368,12 @@ impl Player {
         }
     }
 
-    fn play(&mut self, bot: &mut Bot, socket: &mut WebSocket<TcpStream>) -> Result<Played, Error> {
+    fn play(&mut self, bot: &mut Bot, mouth: &mut Mouth<'_>) -> Result<Played, Error> {
         while let Some(due) = self.due.filter(|due| *due <= Instant::now() && self.waits_for.is_none()) {
             match self.talk.clone() {
                 Talk::Echo => return Ok(Played::On),
                 Talk::Tone => {
-                    self.tone(bot, socket, PIECE, concert_pitch())?;
+                    self.tone(bot, mouth, PIECE, concert_pitch())?;
                     self.due = Some(due + PIECE);
                 }
                 Talk::Script(steps) => {
@@ -342,19 +390,19 @@ impl Player {
                         | Step::Clear
                         | Step::Send { .. } => {}
                     }
-                    self.step(step, bot, socket)?;
+                    self.step(step, bot, mouth)?;
                 }
             }
         }
         Ok(Played::On)
     }
 
-    fn step(&mut self, step: &Step, bot: &mut Bot, socket: &mut WebSocket<TcpStream>) -> Result<(), Error> {
+    fn step(&mut self, step: &Step, bot: &mut Bot, mouth: &mut Mouth<'_>) -> Result<(), Error> {
         match step {
-            Step::Tone { ms, hz } => self.tone(bot, socket, Duration::from_millis(*ms), *hz),
+            Step::Tone { ms, hz } => self.tone(bot, mouth, Duration::from_millis(*ms), *hz),
             Step::Say { samples, .. } => {
                 let spoken = at_rate(samples, bot.format());
-                socket.send(bot.say_samples(&spoken))
+                mouth.send(bot.say_samples(&spoken))
             }
             Step::Wait { ms } => {
                 self.due = Some(Instant::now() + Duration::from_millis(*ms));
@@ -367,12 +415,12 @@ impl Player {
             Step::Mark { name } => match bot.mark(name) {
                 Some(mark) => {
                     self.waits_for = Some(Awaited::Mark(name.clone()));
-                    socket.send(mark)
+                    mouth.send(mark)
                 }
                 None => Ok(()),
             },
-            Step::Clear => socket.send(bot.clear()),
-            Step::Send { text } => socket.send(Message::text(text.clone())),
+            Step::Clear => mouth.send(bot.clear()),
+            Step::Send { text } => mouth.send(Message::text(text.clone())),
             Step::Cut | Step::HangUp => Ok(()),
         }
     }
@@ -380,7 +428,7 @@ impl Player {
     fn tone(
         &mut self,
         bot: &mut Bot,
-        socket: &mut WebSocket<TcpStream>,
+        mouth: &mut Mouth<'_>,
         length: Duration,
         hertz: f64,
     ) -> Result<(), Error> {
@@ -392,7 +440,7 @@ impl Player {
                 ((self.phase * std::f64::consts::TAU).sin() * 8_000.0) as i16
             })
             .collect();
-        socket.send(bot.say_samples(&samples))
+        mouth.send(bot.say_samples(&samples))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::beats::Seat;
+use super::line::Place;
 use super::link::Link;
 use super::poller::Interest;
 use super::slab::Key;
@@ -48,9 +49,18 @@ pub(super) struct Leg {
     pub(super) seat: Option<Seat>,
 }
 
+/// How the engine is spoken with.
+#[derive(Debug)]
+pub(super) enum Engine {
+    /// On a socket of the call's own.
+    Own(Box<OwnSocket>),
+    /// On one that calls share.
+    Shared(Place),
+}
+
 /// The engine's socket and what the poller watches it for.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(super) struct OwnSocket {
     pub(super) link: Link,
     pub(super) watched: Interest,
 }
@@ -73,15 +83,16 @@ impl Call {
         self.legs.iter().find(|leg| leg.id == id)
     }
 
-    /// Whether audio for the engine is left out for now.
-    pub(super) fn is_congested(&self) -> bool {
-        self.engine.as_ref().is_some_and(|engine| engine.link.is_congested())
+    /// The engine's socket, where it is the call's own.
+    pub(super) fn own_socket(&mut self) -> Option<&mut OwnSocket> {
+        match &mut self.engine {
+            Some(Engine::Own(own)) => Some(own),
+            Some(Engine::Shared(_)) | None => None,
+        }
     }
 
-    /// What the engine's socket should be watched for.
-    pub(super) fn interest(&self) -> Interest {
-        let read = self.facts.len() < FACTS_FOR_SILENCE;
-        let write = self.engine.as_ref().is_some_and(|engine| engine.link.waits_for_room());
-        Interest { read, write }
+    /// Whether the engine is listened to: not while so many facts wait for the call's owner.
+    pub(super) fn is_listening(&self) -> bool {
+        self.facts.len() < FACTS_FOR_SILENCE
     }
 }

@@ -12,6 +12,7 @@ use super::tally::Tally;
 pub(super) struct Holdings {
     pub(super) calls: usize,
     pub(super) engines: usize,
+    pub(super) lines: usize,
     pub(super) rtp_sockets: usize,
     pub(super) ports_in_use: usize,
     pub(super) ports_resting: usize,
@@ -22,9 +23,10 @@ type Read = fn(&Tally) -> u64;
 
 /// One worker's handles to the recorder that was installed when it began.
 pub(super) struct Gauges {
-    counters: [(Counter, Read); 22],
+    counters: [(Counter, Read); 23],
     calls: Gauge,
     engines: Gauge,
+    lines: Gauge,
     rtp_sockets: Gauge,
     ports_in_use: Gauge,
     ports_resting: Gauge,
@@ -62,10 +64,12 @@ impl Gauges {
                 (counter("callingedge_voice_stray_orders_total"), |tally| tally.stray_orders),
                 (counter("callingedge_voice_late_beats_total"), |tally| tally.late_beats),
                 (counter("callingedge_voice_missed_beats_total"), |tally| tally.missed_beats),
+                (counter("callingedge_voice_stray_records_total"), |tally| tally.stray_records),
                 (counter("callingedge_voice_panics_total"), |tally| tally.panics),
             ],
             calls: gauge("callingedge_voice_calls"),
             engines: gauge("callingedge_voice_engine_sockets"),
+            lines: gauge("callingedge_voice_shared_sockets"),
             rtp_sockets: gauge("callingedge_voice_rtp_sockets"),
             ports_in_use: gauge("callingedge_voice_ports_in_use"),
             ports_resting: gauge("callingedge_voice_ports_resting"),
@@ -81,6 +85,7 @@ impl Gauges {
         }
         self.calls.set(holdings.calls as f64);
         self.engines.set(holdings.engines as f64);
+        self.lines.set(holdings.lines as f64);
         self.rtp_sockets.set(holdings.rtp_sockets as f64);
         self.ports_in_use.set(holdings.ports_in_use as f64);
         self.ports_resting.set(holdings.ports_resting as f64);

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::bridge::EngineSocket;
-use crate::call::{CallId, VoiceOrder};
+use crate::call::{CallId, Engine, VoiceOrder};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -17,6 +18,18 @@ pub(super) enum Order {
     Voice(CallId, Box<VoiceOrder>),
     /// A call's engine was reached.
     Attach(CallId, Box<EngineSocket>),
+    /// A call speaks with its engine on the socket that it shares.
+    Join(CallId, Arc<Engine>),
+    /// A socket for calls to share was opened.
+    Line(Box<OpenedLine>),
+}
+
+/// A socket that calls share, and those that wait for it.
+#[derive(Debug)]
+pub(super) struct OpenedLine {
+    pub(super) node: Arc<Engine>,
+    pub(super) socket: EngineSocket,
+    pub(super) waiting: Vec<(CallId, Arc<Engine>)>,
 }
 
 /// Shared by the control plane's handle and one worker.

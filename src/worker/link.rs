@@ -24,7 +24,7 @@ use crate::bridge::{EngineStream, Form};
 use crate::call::EngineFailure;
 
 /// Audio beyond this is not added to what an engine has not read: about a second of it.
-const AUDIO_BACKLOG: usize = 16 << 10;
+pub(super) const AUDIO_BACKLOG: usize = 16 << 10;
 
 /// More than a websocket header has.
 const HEADER: usize = 14;
@@ -86,9 +86,14 @@ impl Link {
 
     /// Whether audio should be left out for now.
     pub(super) fn is_congested(&self) -> bool {
+        self.backlog() >= AUDIO_BACKLOG
+    }
+
+    /// What waits for the engine to read, at most.
+    pub(super) fn backlog(&self) -> usize {
         match self.flow {
-            Flow::Flowing => false,
-            Flow::Blocked { backlog, .. } => backlog >= AUDIO_BACKLOG,
+            Flow::Flowing => 0,
+            Flow::Blocked { backlog, .. } => backlog,
         }
     }
 
@@ -241,7 +246,7 @@ impl Lost {
         }
     }
 
-    fn closed(code: Option<u16>) -> Self {
+    pub(super) fn closed(code: Option<u16>) -> Self {
         Self { failure: EngineFailure::Closed { code }, close: None }
     }
 

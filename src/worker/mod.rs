@@ -15,6 +15,7 @@ mod early;
 mod gauges;
 mod histogram;
 mod inbox;
+mod line;
 mod link;
 mod poller;
 mod ports;

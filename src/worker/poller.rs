@@ -42,6 +42,8 @@ pub(super) enum Token {
     Engine(Key),
     /// An engine that was let go.
     Lingering(Key),
+    /// A socket that calls share.
+    Line(Key),
 }
 
 impl Token {
@@ -56,6 +58,7 @@ impl Token {
             Self::Rtcp(key, LegId(leg)) => pack(2, leg, key),
             Self::Engine(key) => pack(3, 0, key),
             Self::Lingering(key) => pack(4, 0, key),
+            Self::Line(key) => pack(5, 0, key),
         }
     }
 
@@ -67,6 +70,7 @@ impl Token {
             2 => Self::Rtcp(key, leg),
             3 => Self::Engine(key),
             4 => Self::Lingering(key),
+            5 => Self::Line(key),
             _ => Self::Inbox,
         }
     }
@@ -212,6 +216,7 @@ mod tests {
             Token::Rtcp(key, LegId(1)),
             Token::Engine(key),
             Token::Lingering(key),
+            Token::Line(key),
         ] {
             assert_eq!(Token::from_bits(token.to_bits()), token);
         }

@@ -48,6 +48,8 @@ pub struct Tally {
     pub late_beats: u64,
     /// Beats that were left out.
     pub missed_beats: u64,
+    /// Audio and messages on such a socket for calls that are no longer on it.
+    pub stray_records: u64,
     /// Calls ended by a fault of our own.
     pub panics: u64,
 }

@@ -17,6 +17,8 @@
 //! [`VoiceFact::Closed`] that nobody ordered.
 #![expect(clippy::disallowed_methods, reason = "a shell: it has the clock")]
 
+mod lines;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -32,10 +34,11 @@ use tracing::{debug, error, warn};
 
 use super::WorkerConfig;
 use super::beats::Beats;
-use super::call::{Call, Engine, Leg, Phase};
+use super::call::{Call, Engine, Leg, OwnSocket, Phase};
 use super::gauges::{Gauges, Holdings};
 use super::histogram::Histogram;
 use super::inbox::{Inbox, Order};
+use super::line::Line;
 use super::link::{Lingering, Link, Lost, Received};
 use super::poller::{Interest, Poller, Token};
 use super::ports::PortPool;
@@ -80,9 +83,17 @@ struct Shared {
     facts: Sender<(CallId, VoiceFact)>,
     poller: Poller,
     index: HashMap<CallId, Key>,
-    beats: Beats<(Key, LegId)>,
+    beats: Beats<Due>,
     ports: PortPool,
     lingering: Slab<Farewell>,
+    /// Sockets that calls share.
+    lines: Slab<Line>,
+    /// How many it was handed so far.
+    lines_handed: u64,
+    /// Those of them that are lost, and whose calls do not know it yet.
+    lost_lines: Vec<(Key, Lost)>,
+    /// How long frames waited for the beat of such a socket, and whose they were.
+    kept: Vec<(Key, Duration)>,
     /// Calls whose owner has not taken all facts.
     untold: Vec<Key>,
     out: Outgoing,
@@ -98,6 +109,15 @@ struct Shared {
     lag: Duration,
     /// How long frames were kept since then.
     up: Histogram,
+}
+
+/// Who is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// A leg's packet.
+    Leg(Key, LegId),
+    /// What was gathered for a socket that calls share.
+    Line(Key),
 }
 
 /// An engine's socket after the call has let go of it.
@@ -127,6 +147,10 @@ impl Worker {
             beats: Beats::new(Instant::now()),
             ports,
             lingering: Slab::new(),
+            lines: Slab::new(),
+            lines_handed: 0,
+            lost_lines: Vec::new(),
+            kept: Vec::new(),
             untold: Vec::new(),
             out: Outgoing::with_capacity(8 << 10),
             scratch: Vec::with_capacity(4 << 10),
@@ -161,6 +185,7 @@ impl Worker {
             }
             orders_left = self.handle_orders(now);
             self.beat(&mut due);
+            self.lose_lines(now);
             self.offer_facts();
             if sweep <= now {
                 sweep = now + SWEEP;
@@ -203,6 +228,14 @@ impl Worker {
                 }
             }),
             Token::Lingering(key) => self.shared.linger(now, key),
+            Token::Line(key) => {
+                if ready.write {
+                    self.shared.flush_line(now, key);
+                }
+                if ready.read {
+                    self.hear_line(now, key);
+                }
+            }
         }
     }
 
@@ -213,12 +246,20 @@ impl Worker {
             let (id, work) = match order {
                 Order::Voice(id, order) => (id, Work::Order(order)),
                 Order::Attach(id, socket) => (id, Work::Attach(socket)),
+                Order::Join(id, engine) => (id, Work::Join(engine)),
+                Order::Line(opened) => {
+                    self.open_line(now, *opened);
+                    continue;
+                }
             };
             let key = self.key_of(id);
             self.turn(key, |call, shared| match (call.phase, work) {
                 (Phase::Open, Work::Order(order)) => shared.obey(now, call, *order),
                 (Phase::Open, Work::Attach(socket)) => shared.attach(now, call, *socket),
-                (Phase::Over, Work::Order(_) | Work::Attach(_)) => shared.tally.stray_orders += 1,
+                (Phase::Open, Work::Join(engine)) => shared.join(now, call, engine),
+                (Phase::Over, Work::Order(_) | Work::Attach(_) | Work::Join(_)) => {
+                    shared.tally.stray_orders += 1
+                }
             });
         }
         true
@@ -239,7 +280,7 @@ impl Worker {
         key
     }
 
-    fn beat(&mut self, due: &mut Vec<(Key, LegId)>) {
+    fn beat(&mut self, due: &mut Vec<Due>) {
         loop {
             let now = Instant::now();
             let Some(at) = self.shared.beats.pop(now, due) else { break };
@@ -248,8 +289,11 @@ impl Worker {
             if late > LATE {
                 self.shared.tally.late_beats += due.len() as u64;
             }
-            for (key, leg) in due.iter().copied() {
-                self.turn(key, |call, shared| shared.beat(now, call, leg));
+            for due in due.iter().copied() {
+                match due {
+                    Due::Leg(key, leg) => self.turn(key, |call, shared| shared.beat(now, call, leg)),
+                    Due::Line(key) => self.shared.beat_line(now, key),
+                }
             }
         }
         self.shared.tally.missed_beats = self.shared.beats.left_out();
@@ -267,6 +311,7 @@ impl Worker {
         for key in keys.drain(..) {
             self.turn(key, |call, shared| shared.look_after(now, call));
         }
+        self.shared.look_after_lines(now);
         keys.extend(self.shared.lingering.keys());
         for key in keys.drain(..) {
             self.shared.linger(now, key);
@@ -278,7 +323,8 @@ impl Worker {
         let shared = &mut self.shared;
         let holdings = Holdings {
             calls: shared.index.len(),
-            engines: shared.engines,
+            engines: shared.engines + shared.lines.keys().count(),
+            lines: shared.lines.keys().count(),
             rtp_sockets: shared.rtp_sockets,
             ports_in_use: shared.ports.in_use(),
             ports_resting: shared.ports.resting(),
@@ -296,6 +342,7 @@ impl Worker {
                 Phase::Over => {}
             });
         }
+        self.shared.close_lines(now);
         now + LINGER
     }
 
@@ -328,13 +375,14 @@ impl Worker {
 enum Work {
     Order(Box<VoiceOrder>),
     Attach(Box<EngineSocket>),
+    Join(Arc<crate::call::Engine>),
 }
 
 impl Shared {
     fn receive_rtp(&mut self, now: Instant, call: &mut Call, leg: LegId) {
         let Some(sockets) = call.leg(leg).map(|leg| &leg.sockets) else { return };
         let Ok((length, from)) = sockets.rtp.recv_from(&mut self.datagram[..]) else { return };
-        let congested = call.is_congested();
+        let congested = self.is_congested(call);
         let mut turn = Turn {
             out: &mut self.out,
             facts: &mut call.facts,
@@ -363,15 +411,15 @@ impl Shared {
     }
 
     fn receive_messages(&mut self, now: Instant, call: &mut Call) {
-        if let Some(engine) = &mut call.engine {
-            engine.link.ready_to_read();
+        if let Some(own) = call.own_socket() {
+            own.link.ready_to_read();
         }
         self.read_messages(now, call);
     }
 
     fn read_messages(&mut self, now: Instant, call: &mut Call) {
-        while let Some(engine) = &mut call.engine {
-            let received = match engine.link.receive() {
+        while let Some(own) = call.own_socket() {
+            let received = match own.link.receive() {
                 Ok(Some(received)) => received,
                 Ok(None) => return,
                 Err(lost) => return self.lose_engine(now, call, lost),
@@ -380,30 +428,35 @@ impl Shared {
                 Received::Text(text) => Incoming::Text(text),
                 Received::Binary(bytes) => Incoming::Binary(bytes),
             };
-            let mut turn = Turn {
-                out: &mut self.out,
-                facts: &mut call.facts,
-                tally: &mut self.tally,
-                scratch: &mut self.scratch,
-            };
-            let understood = call.voice.handle_message(now, message, &mut turn);
-            self.speak(now, call);
-            if let Err(fault) = understood {
-                let code = fault.close.unwrap_or(1008);
-                return self.lose_engine(now, call, Lost::protocol(fault.to_string(), code));
-            }
+            self.understand(now, call, message);
+        }
+    }
+
+    /// The engine said something.
+    fn understand(&mut self, now: Instant, call: &mut Call, message: Incoming<'_>) {
+        let mut turn = Turn {
+            out: &mut self.out,
+            facts: &mut call.facts,
+            tally: &mut self.tally,
+            scratch: &mut self.scratch,
+        };
+        let understood = call.voice.handle_message(now, message, &mut turn);
+        self.speak(now, call);
+        if let Err(fault) = understood {
+            let code = fault.close.unwrap_or(1008);
+            self.lose_engine(now, call, Lost::protocol(fault.to_string(), code));
         }
     }
 
     fn flush(&mut self, now: Instant, call: &mut Call) {
-        let Some(engine) = &mut call.engine else { return };
-        if let Err(lost) = engine.link.flush(now) {
+        let Some(own) = call.own_socket() else { return };
+        if let Err(lost) = own.link.flush(now) {
             self.lose_engine(now, call, lost);
         }
     }
 
     fn beat(&mut self, now: Instant, call: &mut Call, leg: LegId) {
-        let congested = call.is_congested();
+        let congested = self.is_congested(call);
         let mut packet = [0; media::PACKET_MAX];
         let mut turn = Turn {
             out: &mut self.out,
@@ -434,8 +487,8 @@ impl Shared {
         call.voice.sweep(now, &mut turn);
         self.speak(now, call);
         let watch = self.config.watch;
-        let Some(engine) = &mut call.engine else { return };
-        if let Err(lost) = engine.link.watch(now, &watch) {
+        let Some(own) = call.own_socket() else { return };
+        if let Err(lost) = own.link.watch(now, &watch) {
             self.lose_engine(now, call, lost);
         }
     }
@@ -466,7 +519,7 @@ impl Shared {
                 let key = call.key;
                 if let Some(leg) = call.legs.iter_mut().find(|known| known.id == leg && known.seat.is_none())
                 {
-                    leg.seat = Some(self.beats.add((key, leg.id)));
+                    leg.seat = Some(self.beats.add(Due::Leg(key, leg.id)));
                 }
             }
             VoiceOrder::Tell(event) => call.voice.tell(now, &event, &mut turn),
@@ -548,7 +601,7 @@ impl Shared {
             self.dismiss(now, call, EndReason::EngineLost);
         }
         self.engines += 1;
-        call.engine = Some(Engine { link, watched: Interest::READ });
+        call.engine = Some(Engine::Own(Box::new(OwnSocket { link, watched: Interest::READ })));
         if !call.voice.is_away() {
             call.voice.attach(interpreter, barge_in);
         }
@@ -557,13 +610,22 @@ impl Shared {
         self.read_messages(now, call);
     }
 
-    /// Sends what was written for the engine. Answers how many messages.
+    /// Sends what was written for the engine. Answers how many messages went out at once.
     fn speak(&mut self, now: Instant, call: &mut Call) -> usize {
         let mut said = 0;
         while let Some((form, message)) = self.out.pop() {
-            let Some(engine) = &mut call.engine else { continue };
-            said += 1;
-            if let Err(lost) = engine.link.send(now, form, message) {
+            let outcome = match &mut call.engine {
+                Some(Engine::Own(own)) => {
+                    said += 1;
+                    own.link.send(now, form, message)
+                }
+                Some(Engine::Shared(place)) => {
+                    self.say_on_line(now, call.key, place, form, message);
+                    Ok(())
+                }
+                None => Ok(()),
+            };
+            if let Err(lost) = outcome {
                 self.lose_engine(now, call, lost);
             }
         }
@@ -604,10 +666,19 @@ impl Shared {
     /// Lets go of the engine's socket: with a code it is closed in order, without one it is gone already.
     fn let_go(&mut self, now: Instant, call: &mut Call, code: Option<u16>) {
         self.out.clear();
-        let Some(Engine { mut link, .. }) = call.engine.take() else { return };
+        let mut link = match call.engine.take() {
+            Some(Engine::Own(own)) => own.link,
+            Some(Engine::Shared(place)) => return self.leave_line(now, place, code),
+            None => return,
+        };
         self.engines -= 1;
         let Some(code) = code else { return };
         link.close(code);
+        self.say_farewell(now, link);
+    }
+
+    /// A socket that is closed waits for the engine's end.
+    fn say_farewell(&mut self, now: Instant, link: Link) {
         let key = self.lingering.insert(Farewell { link, until: now + LINGER });
         let Some(farewell) = self.lingering.get_mut(key) else { return };
         if self.poller.modify(&farewell.link, Token::Lingering(key), Interest::READ).is_err() {
@@ -652,7 +723,7 @@ impl Shared {
             self.tally.send_errors += u64::from(outcome.is_err());
         }
         if let Some(seat) = seat {
-            self.beats.remove(seat, (call.key, id));
+            self.beats.remove(seat, Due::Leg(call.key, id));
         }
         self.ports.give_back(now, sockets.port);
         self.rtp_sockets -= 1;
@@ -662,7 +733,7 @@ impl Shared {
     fn close_legs(&mut self, now: Instant, call: &mut Call) {
         for Leg { id, sockets, seat } in call.legs.drain(..) {
             if let Some(seat) = seat {
-                self.beats.remove(seat, (call.key, id));
+                self.beats.remove(seat, Due::Leg(call.key, id));
             }
             self.ports.give_back(now, sockets.port);
             self.rtp_sockets -= 1;
@@ -709,14 +780,14 @@ impl Shared {
     }
 
     fn watch_engine(&mut self, call: &mut Call) {
-        let wanted = call.interest();
-        let key = call.key;
-        let Some(engine) = &mut call.engine else { return };
-        if engine.watched == wanted {
+        let (key, read) = (call.key, call.is_listening());
+        let Some(own) = call.own_socket() else { return };
+        let wanted = Interest { read, write: own.link.waits_for_room() };
+        if own.watched == wanted {
             return;
         }
-        engine.watched = wanted;
-        if let Err(error) = self.poller.modify(&engine.link, Token::Engine(key), wanted) {
+        own.watched = wanted;
+        if let Err(error) = self.poller.modify(&own.link, Token::Engine(key), wanted) {
             warn!(call = %call.id, %error, "an engine's socket cannot be watched");
         }
     }

@@ -10,12 +10,12 @@ use tokio::sync::mpsc::Sender;
 use tracing::warn;
 
 use super::WorkerConfig;
-use super::inbox::{Inbox, Order};
+use super::inbox::{Inbox, OpenedLine, Order};
 use super::ports::PortPool;
 use super::recorder::Recorder;
 use super::thread::Worker;
 use crate::bridge::EngineSocket;
-use crate::call::{CallId, VoiceFact, VoiceOrder};
+use crate::call::{CallId, Engine, VoiceFact, VoiceOrder};
 
 /// Orders that wait here for a worker whose queue is full, over all workers.
 const MOST_WAITING: usize = 64 << 10;
@@ -41,6 +41,8 @@ pub struct Workers {
 #[derive(Debug)]
 struct Handle {
     inbox: Arc<Inbox>,
+    /// Sockets to share that it was handed.
+    lines: u64,
     /// What the inbox had no room for, in order.
     waiting: VecDeque<Order>,
     thread: Option<JoinHandle<()>>,
@@ -64,7 +66,7 @@ impl Workers {
                 Worker::new(number, config.clone(), ports, inbox.clone(), facts.clone(), recorder.clone())?;
             let thread =
                 std::thread::Builder::new().name(format!("voice-{number}")).spawn(move || worker.run())?;
-            workers.push(Handle { inbox, waiting: VecDeque::new(), thread: Some(thread) });
+            workers.push(Handle { inbox, lines: 0, waiting: VecDeque::new(), thread: Some(thread) });
         }
         Ok(Self {
             workers,
@@ -99,6 +101,47 @@ impl Workers {
     /// When too much waits here already.
     pub fn attach(&mut self, call: CallId, socket: EngineSocket) -> Result<(), Overloaded> {
         self.give(call, Order::Attach(call, Box::new(socket)))
+    }
+
+    /// The call speaks with its engine on a socket that it shares with others. The worker answers with
+    /// [`VoiceFact::EngineConnected`], or with [`VoiceFact::EngineToDial`] where there is none.
+    ///
+    /// # Errors
+    /// When too much waits here already.
+    pub fn join(&mut self, call: CallId, engine: Arc<Engine>) -> Result<(), Overloaded> {
+        self.give(call, Order::Join(call, engine))
+    }
+
+    /// The worker that has the call.
+    pub fn worker_of(&self, call: CallId) -> Option<usize> {
+        self.calls.get(&call).copied()
+    }
+
+    /// How many sockets to share the worker was handed, those on their way to it included.
+    pub fn lines_handed(&self, worker: usize) -> u64 {
+        self.workers.get(worker).map_or(0, |handle| handle.lines)
+    }
+
+    /// Hands a worker an open socket to share, and the calls that waited for it. Those that are closed already are passed over.
+    ///
+    /// # Errors
+    /// When too much waits here already.
+    pub fn open_line(
+        &mut self,
+        worker: usize,
+        node: Arc<Engine>,
+        socket: EngineSocket,
+        mut waiting: Vec<(CallId, Arc<Engine>)>,
+    ) -> Result<(), Overloaded> {
+        if self.is_overloaded() {
+            return Err(Overloaded);
+        }
+        waiting.retain(|(call, _)| self.calls.get(call) == Some(&worker));
+        if let Some(handle) = self.workers.get_mut(worker) {
+            handle.lines += 1;
+            handle.give(Order::Line(Box::new(OpenedLine { node, socket, waiting })));
+        }
+        Ok(())
     }
 
     /// Offers the workers again what their queues had no room for. Whether nothing is left; call it again soon
@@ -144,13 +187,16 @@ impl Workers {
         }
         let known = self.calls.get(&call).copied();
         let worker = known.unwrap_or_else(|| self.least_loaded());
-        let waiting: usize = self.workers.iter().map(|worker| worker.waiting.len()).sum();
-        if waiting >= MOST_WAITING {
+        if self.is_overloaded() {
             return Err(Overloaded);
         }
         self.calls.insert(call, worker);
         self.workers[worker].give(order);
         Ok(())
+    }
+
+    fn is_overloaded(&self) -> bool {
+        self.workers.iter().map(|worker| worker.waiting.len()).sum::<usize>() >= MOST_WAITING
     }
 
     fn least_loaded(&self) -> usize {

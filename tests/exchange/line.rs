@@ -292,6 +292,7 @@ pub(crate) fn engine(name: &str, dialect: Dialect, on_lost: Fallback) -> Arc<Eng
         connect_timeout: Duration::from_secs(2),
         accept_timeout: Duration::from_secs(3),
         fallback: None,
+        idle_timeout: Duration::from_secs(60),
         resume_timeout: Duration::from_secs(10),
         on_lost,
     })

@@ -17,7 +17,8 @@ from lab.processes import Process
 from lab.switchboard import Switchboard
 from lab.waiting import until
 
-BOTS = ["edge.v1", "twilio", "telnyx", "plivo", "exotel", "vonage", "jambonz", "asterisk", "asterisk-json", "pipecat"]
+BOTS = ["edge.v1", "edge.mux.v1", "twilio", "telnyx", "plivo", "exotel", "vonage", "jambonz", "asterisk",
+        "asterisk-json", "pipecat"]
 CLOUD = ["openai-realtime", "openai-realtime-beta", "gemini-live", "elevenlabs", "deepgram", "ultravox"]
 # Their audio is resampled on its way, so it does not come back bit by bit.
 WIDEBAND = ["gemini-live"]

@@ -906,6 +906,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             accept_timeout: Duration::from_secs(3),
             resume_timeout: Duration::from_secs(10),
             fallback: (seed.is_multiple_of(3) && name == "native").then(|| "bot".into()),
+            idle_timeout: Duration::from_secs(60),
             on_lost,
         })
     };

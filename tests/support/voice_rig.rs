@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use callingedge::bridge::{Dialler, FrameHeader, SocketLimits};
+use callingedge::bridge::{Dialler, EngineSocket, FrameHeader, SocketLimits};
 use callingedge::call::{
     BargeInPolicy, CallId, Context, Dialect, Direction, EndReason, Engine, EngineEvent, EngineName,
     EngineStart, FIRST_LEG, Fallback, Mode, ProviderKey, ResumeOffer, Timestamp, VoiceFact, VoiceOrder,
@@ -112,23 +112,13 @@ impl Rig {
 
     /// Dials the engine that listens there and hands the socket over.
     pub(crate) fn dial(&mut self, call: CallId, url: String, dialect: Dialect) {
-        let engine = Engine {
-            name: EngineName::from("fake"),
-            url,
-            dialect,
-            sample_rate: None,
-            headers: Vec::new(),
-            parameters: Vec::new(),
-            connect_timeout: PATIENCE,
-            accept_timeout: PATIENCE,
-            fallback: None,
-            resume_timeout: Duration::from_secs(10),
-            barge_in: BargeInPolicy::Engine,
-            on_lost: Fallback::HangUp,
-        };
-        let dialler = Dialler::new(SocketLimits::default(), RootCertStore::empty());
-        let socket = self.runtime.block_on(dialler.dial(&engine)).unwrap();
+        let socket = self.open_socket(&engine_at(url, dialect));
         self.workers.attach(call, socket).unwrap();
+    }
+
+    pub(crate) fn open_socket(&self, engine: &Engine) -> EngineSocket {
+        let dialler = Dialler::new(SocketLimits::default(), RootCertStore::empty());
+        self.runtime.block_on(dialler.dial(engine)).unwrap()
     }
 
     /// A whole call: sockets, engine, agreed media, answered. The engine was told.
@@ -141,6 +131,11 @@ impl Rig {
     /// The call's engine connects, and the call is answered.
     pub(crate) fn answer(&mut self, call: CallId, port: u16) -> FarEnd {
         self.until(call, |fact| matches!(fact, VoiceFact::EngineConnected).then_some(()));
+        self.talk(call, port)
+    }
+
+    /// The call is answered; its engine is there.
+    pub(crate) fn talk(&mut self, call: CallId, port: u16) -> FarEnd {
         self.order(call, VoiceOrder::Tell(EngineEvent::Start(Box::new(start(call)))));
         self.order(call, VoiceOrder::Tell(EngineEvent::Answered));
         let far_end = FarEnd::new(SocketAddr::new(LOOPBACK, port));
@@ -157,6 +152,25 @@ impl Rig {
             VoiceFact::Closed(summary) => Some(summary.clone()),
             _ => None,
         })
+    }
+}
+
+/// The engine that listens there.
+pub(crate) fn engine_at(url: String, dialect: Dialect) -> Engine {
+    Engine {
+        name: EngineName::from("fake"),
+        url,
+        dialect,
+        sample_rate: None,
+        headers: Vec::new(),
+        parameters: Vec::new(),
+        connect_timeout: PATIENCE,
+        accept_timeout: PATIENCE,
+        fallback: None,
+        idle_timeout: Duration::from_secs(60),
+        resume_timeout: Duration::from_secs(10),
+        barge_in: BargeInPolicy::Engine,
+        on_lost: Fallback::HangUp,
     }
 }
 

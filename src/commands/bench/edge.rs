@@ -183,6 +183,8 @@ impl Drop for Edge {
 /// The same that a user would write, with limits that a bench does not meet.
 fn configuration(addresses: Addresses, engine: &str, dialect: Tongue, quarantine: Duration) -> String {
     let Addresses { sip, http } = addresses;
+    // A socket that is left over would count as something that was not let go.
+    let idle = if dialect == Tongue::EdgeMuxV1 { "idle_timeout_ms = 1000" } else { "" };
     let dialect = dialect.as_str();
     format!(
         r#"[sip]
@@ -212,6 +214,7 @@ max_calls = 10000
 [engines.load]
 url = "{engine}"
 dialect = "{dialect}"
+{idle}
 
 [providers.load]
 kind = "sip-trunk"
@@ -233,7 +236,7 @@ mod tests {
     fn the_configuration_of_the_bench_is_one_that_the_edge_takes() {
         let addresses = Addresses::find().unwrap();
 
-        for dialect in [Tongue::EdgeV1, Tongue::Twilio] {
+        for dialect in [Tongue::EdgeV1, Tongue::EdgeMuxV1, Tongue::Twilio] {
             let text = configuration(addresses, "ws://127.0.0.1:1/load", dialect, Duration::from_secs(1));
             let config = Config::parse(&text, &Surroundings::of(&std::env::temp_dir().join("bench.toml")));
             assert!(config.is_ok(), "{:?}", config.err());

@@ -84,6 +84,8 @@ pub(super) struct Options {
 enum Spoken {
     #[value(name = "edge.v1")]
     EdgeV1,
+    #[value(name = "edge.mux.v1")]
+    EdgeMuxV1,
     Twilio,
 }
 
@@ -91,6 +93,7 @@ impl From<Spoken> for Tongue {
     fn from(spoken: Spoken) -> Self {
         match spoken {
             Spoken::EdgeV1 => Self::EdgeV1,
+            Spoken::EdgeMuxV1 => Self::EdgeMuxV1,
             Spoken::Twilio => Self::Twilio,
         }
     }

@@ -19,6 +19,7 @@ use tungstenite::{Error, Message, WebSocket, accept_hdr_with_config};
 
 use super::Tongue;
 use super::arrival::{StampedStream, wall};
+use super::node::Node;
 use super::pace::Pace;
 use super::stamp::{FRAME, LENGTH};
 use super::window::{Counting, Receiver, Sender, Way, Window};
@@ -47,6 +48,7 @@ pub(super) struct Engines {
 enum Engine {
     Upgrading(Upgrade),
     Open(Box<Conversation>),
+    Node(Box<Node>),
 }
 
 struct Conversation {
@@ -54,6 +56,11 @@ struct Conversation {
     phase: Phase,
     /// Twilio's name of the stream.
     stream: String,
+    voice: Voice,
+}
+
+/// What an engine says and hears in one call.
+pub(super) struct Voice {
     sender: Sender,
     receiver: Receiver,
     header: FrameHeader,
@@ -130,6 +137,11 @@ impl Engines {
                 self.engines[index] = Some(Engine::Open(conversation));
                 self.read(index, counting);
             }
+            Some(Engine::Node(mut node)) => {
+                node.ready_to_read();
+                self.engines[index] = Some(Engine::Node(node));
+                self.read(index, counting);
+            }
             None => {}
         }
     }
@@ -138,15 +150,23 @@ impl Engines {
     pub(super) fn speak(&mut self, slot: usize, counting: &mut Counting) {
         for place in 0..self.pace.flows(slot) {
             let Some(flow) = self.pace.flow(slot, place) else { continue };
-            if let Some(Engine::Open(conversation)) = &mut self.engines[flow] {
-                conversation.speak(self.dialect, counting);
+            match &mut self.engines[flow] {
+                Some(Engine::Open(conversation)) => conversation.speak(self.dialect, counting),
+                Some(Engine::Node(node)) => node.speak(counting),
+                Some(Engine::Upgrading(_)) | None => {}
             }
         }
     }
 
     /// How many frames a slot has.
     pub(super) fn flows(&self, slot: usize) -> usize {
-        self.pace.flows(slot)
+        let flows = (0..self.pace.flows(slot)).filter_map(|place| self.pace.flow(slot, place));
+        flows
+            .map(|flow| match &self.engines[flow] {
+                Some(Engine::Node(node)) => node.speaking(),
+                Some(Engine::Open(_) | Engine::Upgrading(_)) | None => 1,
+            })
+            .sum()
     }
 
     fn upgraded(
@@ -160,7 +180,19 @@ impl Engines {
     ) {
         match outcome {
             Ok(socket) => {
-                self.engines[index] = Some(Engine::Open(Box::new(Conversation::new(index, socket))));
+                self.engines[index] = Some(match self.dialect {
+                    Tongue::EdgeMuxV1 => {
+                        // Nobody is there yet; each call is counted when it comes.
+                        self.open -= 1;
+                        if self.talk == Talk::Both {
+                            self.pace.add(index);
+                        }
+                        Engine::Node(Box::new(Node::new(socket)))
+                    }
+                    Tongue::EdgeV1 | Tongue::Twilio => {
+                        Engine::Open(Box::new(Conversation::new(index, socket)))
+                    }
+                });
                 self.read(index, counting);
             }
             Err(HandshakeError::Interrupted(upgrade)) => {
@@ -174,7 +206,24 @@ impl Engines {
     }
 
     fn read(&mut self, index: usize, counting: &mut Counting) {
-        let Some(Engine::Open(conversation)) = &mut self.engines[index] else { return };
+        let conversation = match &mut self.engines[index] {
+            Some(Engine::Open(conversation)) => conversation,
+            Some(Engine::Node(node)) => {
+                let (before, closed) = (node.calls(), node.read(counting));
+                self.open = self.open - before + node.calls();
+                if closed {
+                    self.open -= node.calls();
+                    if node.calls() > 0 {
+                        counting.trouble("the edge left an engine node in the middle of calls");
+                    }
+                    self.engines[index] = None;
+                    self.pace.remove(index);
+                    self.vacant.push(index);
+                }
+                return;
+            }
+            Some(Engine::Upgrading(_)) | None => return,
+        };
         match conversation.read(self.dialect, counting) {
             Read::Nothing => {}
             Read::Answered => {
@@ -203,44 +252,20 @@ impl Engines {
 
 impl Conversation {
     fn new(index: usize, socket: WebSocket<StampedStream>) -> Self {
-        let header = FrameHeader {
-            kind: FrameKind::Audio,
-            track: Track::Engine,
-            flags: FrameFlags::default(),
-            codec: FrameCodec::Pcmu,
-            sequence: 0,
-            media_time: 0,
-            capture_or_segment: SEGMENT,
-        };
-        Self {
-            socket,
-            phase: Phase::Listening,
-            stream: String::new(),
-            sender: Sender::new(index),
-            receiver: Receiver::default(),
-            header,
-            audio: [media::g711::ULAW_SILENCE; FRAME],
-        }
+        Self { socket, phase: Phase::Listening, stream: String::new(), voice: Voice::new(index) }
     }
 
     fn speak(&mut self, dialect: Tongue, counting: &mut Counting) {
         if self.phase != Phase::Speaking {
             return;
         }
-        self.sender.stamp(wall(), counting, down).write(&mut self.audio);
+        let frame = self.voice.frame(counting);
         let message = match dialect {
-            Tongue::EdgeV1 => {
-                let mut frame = [0; HEADER_LENGTH + FRAME];
-                frame[..HEADER_LENGTH].copy_from_slice(&self.header.to_bytes());
-                frame[HEADER_LENGTH..].copy_from_slice(&self.audio);
-                self.header.sequence = self.header.sequence.wrapping_add(1);
-                self.header.media_time = self.header.media_time.wrapping_add(FRAME as u32);
-                Message::Binary(Bytes::copy_from_slice(&frame))
-            }
+            Tongue::EdgeV1 | Tongue::EdgeMuxV1 => Message::Binary(Bytes::copy_from_slice(&frame)),
             Tongue::Twilio => Message::text(format!(
                 r#"{{"event":"media","streamSid":"{}","media":{{"payload":"{}"}}}}"#,
                 self.stream,
-                STANDARD.encode(self.audio)
+                STANDARD.encode(self.voice.audio)
             )),
         };
         // A socket that takes nothing keeps the frame; a broken one says so when it is read.
@@ -260,7 +285,7 @@ impl Conversation {
                 Message::Binary(frame) => {
                     let arrived = self.socket.get_ref().arrived();
                     if let Ok((_, audio)) = FrameHeader::parse(&frame) {
-                        self.receiver.take(audio, arrived, counting, up);
+                        self.voice.hear(audio, arrived, counting);
                     }
                 }
                 Message::Text(text) => {
@@ -289,7 +314,7 @@ impl Conversation {
                     text_after(text, r#""payload":""#).and_then(|letters| letters.get(..STAMP_LETTERS));
                 let mut stamp = [0; LENGTH];
                 if letters.is_some_and(|letters| STANDARD.decode_slice(letters, &mut stamp).is_ok()) {
-                    self.receiver.take(&stamp, arrived, counting, up);
+                    self.voice.hear(&stamp, arrived, counting);
                 }
             }
             Tongue::Twilio if text.starts_with(r#"{"event":"start""#) => {
@@ -298,9 +323,45 @@ impl Conversation {
                 return true;
             }
             Tongue::Twilio if text.starts_with(r#"{"event":"stop""#) => self.phase = Phase::Dismissed,
-            Tongue::EdgeV1 | Tongue::Twilio => {}
+            Tongue::EdgeV1 | Tongue::EdgeMuxV1 | Tongue::Twilio => {}
         }
         false
+    }
+}
+
+impl Voice {
+    pub(super) fn new(flow: usize) -> Self {
+        let header = FrameHeader {
+            kind: FrameKind::Audio,
+            track: Track::Engine,
+            flags: FrameFlags::default(),
+            codec: FrameCodec::Pcmu,
+            sequence: 0,
+            media_time: 0,
+            capture_or_segment: SEGMENT,
+        };
+        Self {
+            sender: Sender::new(flow),
+            receiver: Receiver::default(),
+            header,
+            audio: [media::g711::ULAW_SILENCE; FRAME],
+        }
+    }
+
+    /// What it says next: stamped audio, and the same as a frame.
+    pub(super) fn frame(&mut self, counting: &mut Counting) -> [u8; HEADER_LENGTH + FRAME] {
+        self.sender.stamp(wall(), counting, down).write(&mut self.audio);
+        let mut frame = [0; HEADER_LENGTH + FRAME];
+        frame[..HEADER_LENGTH].copy_from_slice(&self.header.to_bytes());
+        frame[HEADER_LENGTH..].copy_from_slice(&self.audio);
+        self.header.sequence = self.header.sequence.wrapping_add(1);
+        self.header.media_time = self.header.media_time.wrapping_add(FRAME as u32);
+        frame
+    }
+
+    /// It hears a frame.
+    pub(super) fn hear(&mut self, audio: &[u8], arrived: u64, counting: &mut Counting) {
+        self.receiver.take(audio, arrived, counting, up);
     }
 }
 

@@ -14,6 +14,7 @@ mod arrival;
 mod callers;
 mod engines;
 mod latency;
+mod node;
 mod pace;
 mod stamp;
 mod window;
@@ -51,6 +52,8 @@ const TIMER_SLACK: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
 pub enum Tongue {
     /// Ours: binary frames.
     EdgeV1,
+    /// The same, all calls on one socket.
+    EdgeMuxV1,
     /// Twilio Media Streams: base64 in JSON.
     Twilio,
 }
@@ -60,6 +63,7 @@ impl Tongue {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EdgeV1 => "edge.v1",
+            Self::EdgeMuxV1 => "edge.mux.v1",
             Self::Twilio => "twilio",
         }
     }
