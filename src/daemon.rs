@@ -522,7 +522,7 @@ impl Desk {
         let now = Instant::now();
         match heard {
             Heard::Message { flow, wire, at } => {
-                self.exchange.handle_wait(now.saturating_duration_since(at));
+                self.exchange.handle_wait(now, now.saturating_duration_since(at));
                 tracing::trace!(peer = %flow.peer, bytes = wire.len(), "received");
                 self.exchange.handle_sip(now, flow, wire);
             }

@@ -74,7 +74,7 @@ fn who_guesses_passwords_is_banned_after_a_few() {
 fn while_messages_wait_too_long_a_new_call_is_sent_elsewhere_without_a_state_and_running_ones_go_on() {
     let mut line = Line::new();
     let running = line.talk();
-    line.exchange.handle_wait(Duration::from_millis(150));
+    line.exchange.handle_wait(line.now, Duration::from_millis(150));
 
     line.ring_edge(Some(SDP));
     let (status, response) = line.refusal();
@@ -108,7 +108,7 @@ fn a_call_that_was_taken_before_is_not_refused_when_its_invite_comes_again() {
     };
 
     send(&mut line);
-    line.exchange.handle_wait(Duration::from_secs(1));
+    line.exchange.handle_wait(line.now, Duration::from_secs(1));
     let again = send(&mut line);
 
     assert!(again.iter().all(|answer| !answer.contains("503")), "{again:?}");
@@ -118,11 +118,11 @@ fn a_call_that_was_taken_before_is_not_refused_when_its_invite_comes_again() {
 #[test]
 fn nothing_is_placed_meanwhile_and_all_goes_on_when_nothing_waits() {
     let mut line = Line::new();
-    line.exchange.handle_wait(Duration::from_millis(150));
-    line.exchange.handle_wait(Duration::from_millis(50));
+    line.exchange.handle_wait(line.now, Duration::from_millis(150));
+    line.exchange.handle_wait(line.now, Duration::from_millis(50));
 
     let refused = line.place(r#"{"to": "+15550123"}"#, None);
-    line.exchange.handle_wait(Duration::from_millis(5));
+    line.exchange.handle_wait(line.now, Duration::from_millis(5));
     let placed = line.place(r#"{"to": "+15550123"}"#, None);
 
     assert!(matches!(refused, Answer::Refused(CommandError::Overloaded)), "{refused:?}");

@@ -250,8 +250,8 @@ impl Exchange {
     }
 
     /// The next message has waited for so long before its turn.
-    pub fn handle_wait(&mut self, waited: Duration) {
-        self.overload.handle_wait(waited);
+    pub fn handle_wait(&mut self, now: Instant, waited: Duration) {
+        self.overload.handle_wait(now, waited);
     }
 
     /// 503 to a new call while older messages wait: without a state, so that it costs next to nothing.
@@ -425,8 +425,8 @@ impl Exchange {
         };
         let ended = self.ended.values().next().map(|ended| ended.until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
-        let bans = self.strangers.poll_timeout();
-        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys, bans]
+        let (bans, overload) = (self.strangers.poll_timeout(), self.overload.poll_timeout());
+        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys, bans, overload]
             .into_iter()
             .flatten()
             .min()
@@ -446,6 +446,7 @@ impl Exchange {
         self.register(now);
         self.expire(now);
         self.strangers.handle_timeout(now);
+        self.overload.handle_timeout(now);
         self.settle(now);
     }
 
