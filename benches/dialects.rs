@@ -94,6 +94,7 @@ fn start() -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(0),
+        account: None,
         resume: None,
         parameters: Vec::new(),
     }

@@ -27,15 +27,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use crate::api::{self, Api, Commands, Credentials, Gates, Intake, Order, Phase, ProviderHealth, Serving};
 use crate::bridge::{Dialler, EngineSocket, Lines, SocketLimits};
 use crate::call::{
-    Answer, CallId, CallTable, Engine, EngineFailure, Exchange, Health, Output, ProviderKey, RecordNumber,
-    RequestId, Settings, VoiceFact,
+    Answer, CallId, CallTable, Engine, EngineFailure, Exchange, FetchId, Health, Output, ProviderKey,
+    RecordNumber, RequestId, Settings, VoiceFact, WebAnswer, WebFailure,
 };
 use crate::config::Config;
 use crate::crypto;
 use crate::directory::Directory;
 use crate::net::{Heard, Net, Tls};
 use crate::store::{Location, Recovered, Store, StoreError, StoreOptions};
-use crate::webhook::{self, WebhookSettings};
+use crate::webhook::{self, Fetcher, WebhookSettings};
 use crate::worker::{WorkerConfig, Workers};
 
 /// Facts of workers that wait for the desk; a worker keeps what does not fit.
@@ -48,6 +48,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const WALL: Duration = Duration::from_secs(30);
 /// How soon a worker's full queue is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
+/// How long requests to applications that are under way may take when the desk ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +137,8 @@ impl Daemon {
         let (health_told, health) = watch::channel(ProviderHealth::default());
         let (control, controls) = mpsc::channel(8);
         let (dialled_in, dialled) = mpsc::channel(FACTS);
+        let (fetched_in, fetched) = mpsc::channel(FACTS);
+        let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
         let mut desk = Desk {
             exchange,
             net,
@@ -145,6 +149,9 @@ impl Daemon {
             dialling: JoinSet::new(),
             dialled_in,
             lines: Lines::default(),
+            fetcher: Fetcher::new(webhooks_seen.clone()),
+            fetching: JoinSet::new(),
+            fetched_in,
             waiting: HashMap::new(),
             replies: VecDeque::new(),
             leaving: VecDeque::new(),
@@ -157,7 +164,7 @@ impl Daemon {
             drained: false,
         };
         desk.recover(now, recovered).await;
-        let inputs = Inputs { heard, facts, orders, controls, dialled, durable: store.durable() };
+        let inputs = Inputs { heard, facts, orders, controls, dialled, fetched, durable: store.durable() };
         let (ends, ended) = watch::channel(false);
         let desk = tokio::spawn(desk.run(inputs, phases.clone(), ends));
 
@@ -167,7 +174,6 @@ impl Daemon {
             to_desk.send(Control::Settings(settings, tls)).await.is_ok()
         }));
 
-        let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
         let (brought, brought_seen) = watch::channel(0);
         let (intakes, intakes_seen) = watch::channel(config.intakes.clone());
         let (credentials, credentials_seen) = watch::channel(config.credentials.clone());
@@ -342,6 +348,8 @@ fn outward(settings: &Settings) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
+type Fetched = (FetchId, Result<WebAnswer, WebFailure>);
+
 /// A dial has come to its end.
 enum Dialled {
     /// A call's own.
@@ -357,6 +365,7 @@ struct Inputs {
     orders: mpsc::Receiver<Order>,
     controls: mpsc::Receiver<Control>,
     dialled: mpsc::Receiver<Dialled>,
+    fetched: mpsc::Receiver<Fetched>,
     durable: watch::Receiver<RecordNumber>,
 }
 
@@ -371,6 +380,9 @@ struct Desk {
     dialling: JoinSet<()>,
     dialled_in: mpsc::Sender<Dialled>,
     lines: Lines,
+    fetcher: Fetcher,
+    fetching: JoinSet<()>,
+    fetched_in: mpsc::Sender<Fetched>,
     /// Who waits for the answer to which command.
     waiting: HashMap<RequestId, oneshot::Sender<Answer>>,
     /// Answers that wait for the disk; what they wait for only grows.
@@ -419,6 +431,9 @@ impl Desk {
                 }
                 Some(heard) = inputs.heard.recv() => self.take_heard(heard, &mut inputs.heard),
                 Some(dialled) = inputs.dialled.recv() => self.take_dialled(dialled),
+                Some((id, fetched)) = inputs.fetched.recv() => {
+                    self.exchange.handle_fetched(Instant::now(), id, fetched);
+                }
                 Some((command, answer)) = inputs.orders.recv() => {
                     self.next_request += 1;
                     let id = RequestId(self.next_request);
@@ -448,6 +463,7 @@ impl Desk {
                     }
                 },
                 Some(_) = self.dialling.join_next() => {}
+                Some(_) = self.fetching.join_next() => {}
                 _ = look.tick() => self.look(),
                 _ = wall.tick() => self.exchange.handle_wall_clock(Instant::now(), SystemTime::now()),
                 () = sleep_until(wake.unwrap_or(idle).into()) => {}
@@ -465,6 +481,9 @@ impl Desk {
 
     /// The last records are on disk before anything else ends.
     async fn close(mut self, mut durable: watch::Receiver<RecordNumber>) {
+        // The last that applications are told goes out, as far as they answer.
+        let told = async { while self.fetching.join_next().await.is_some() {} };
+        let _some_are_left = tokio::time::timeout(LAST_WORDS, told).await;
         let newest = self.newest;
         let saved = durable.wait_for(|durable| *durable >= newest);
         if tokio::time::timeout(Duration::from_secs(10), saved).await.is_err() {
@@ -632,6 +651,13 @@ impl Desk {
                         let _the_desk_has_ended = dialled.send(Dialled::Call(call, outcome)).await;
                     });
                 }
+                Output::Fetch { id, request } => {
+                    let (fetch, fetched) = (self.fetcher.fetch(*request), self.fetched_in.clone());
+                    self.fetching.spawn(async move {
+                        let outcome = fetch.send().await;
+                        let _the_desk_has_ended = fetched.send((id, outcome)).await;
+                    });
+                }
                 Output::Keep { number, record } => {
                     self.newest = number;
                     self.store.keep(number, record);
@@ -678,6 +704,8 @@ impl Desk {
         metrics::counter!("callingedge_engines_resumed_total").absolute(tally.resumed);
         metrics::counter!("callingedge_engines_not_resumed_total").absolute(tally.not_resumed);
         gauge!("callingedge_engines_left_alone").set(tally.left_alone as f64);
+        gauge!("callingedge_application_requests").set(self.fetching.len() as f64);
+        metrics::counter!("callingedge_application_callbacks_dropped_total").absolute(tally.untold);
         metrics::counter!("callingedge_requests_of_unknown_sources_total").absolute(tally.unknown);
         gauge!("callingedge_sip_banned_sources").set(tally.banned as f64);
         metrics::counter!("callingedge_sip_bans_total").absolute(tally.bans);

@@ -374,6 +374,7 @@ fn start() -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: vec![("Subject".into(), "Appointment".into())],
         started_at: Timestamp::from_unix_ms(1_779_298_264_120),
+        account: None,
         resume: Some(ResumeOffer { token: "0f".repeat(32).into(), within: Duration::from_secs(10) }),
         parameters: vec![("voice".into(), "alto".into())],
     }

@@ -62,6 +62,8 @@ const PURE: &[&str] = &[
     "src/bridge/outgoing.rs",
     "src/bridge/said.rs",
     "src/bridge/twilio.rs",
+    "src/api/twilio/order.rs",
+    "src/api/twilio/resource.rs",
     "src/call/mod.rs",
     "src/commands/doctor/certificate.rs",
     "src/commands/doctor/facts.rs",

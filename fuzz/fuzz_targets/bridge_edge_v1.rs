@@ -67,6 +67,7 @@ fn start(call: CallId) -> EngineStart {
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(0),
         parameters: Vec::new(),
+        account: None,
         resume: Some(ResumeOffer { token: String::from("secret").into(), within: Duration::from_secs(10) }),
     }
 }

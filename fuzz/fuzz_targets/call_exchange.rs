@@ -230,6 +230,7 @@ impl Run {
                 Output::Keep { number, .. } => self.exchange.handle_durable(number),
                 Output::Reply { .. } => self.replies += 1,
                 Output::DialEngine { .. }
+                | Output::Fetch { .. }
                 | Output::Publish(_)
                 | Output::Forget(_)
                 | Output::Health { .. }

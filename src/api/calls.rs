@@ -84,7 +84,11 @@ pub(crate) async fn list(
 }
 
 /// The table is read first: a call that ends meanwhile is in the store before it leaves the table, so none is missed.
-async fn page(api: &Api, tenant: &TenantId, filter: CallFilter) -> Result<Vec<Arc<CallRecord>>, Problem> {
+pub(crate) async fn page(
+    api: &Api,
+    tenant: &TenantId,
+    filter: CallFilter,
+) -> Result<Vec<Arc<CallRecord>>, Problem> {
     let limit = filter.limit as usize;
     let wanted = |record: &CallRecord| {
         let view = &record.view;

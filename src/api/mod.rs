@@ -27,6 +27,7 @@ mod path;
 mod problem;
 mod providers;
 mod serve;
+mod twilio;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -156,5 +157,6 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
 fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     let mut routes = described_routes();
     routes.extend(pages::routes());
+    routes.extend(twilio::routes());
     routes
 }

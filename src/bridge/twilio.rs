@@ -182,6 +182,9 @@ impl Twilio {
     fn begin(&mut self, now: Instant, start: &EngineStart, out: &mut Outgoing) {
         let State::Silent = self.state else { return };
         let parameters = json_stream::parameters(start);
+        if let Some(account) = &start.account {
+            self.account_sid.clone_from(account);
+        }
         self.state = State::Streaming { began: now };
         out.write(Form::Text, |text| {
             text.put_slice(br#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#);
@@ -455,6 +458,7 @@ mod tests {
             sip_call_id: "a84b4c76e66710".into(),
             sip_headers: Vec::new(),
             started_at: Timestamp::from_unix_ms(0),
+            account: None,
             resume: None,
             parameters: vec![("voice".into(), "alto".into()), ("call_id".into(), "overruled".into())],
         }

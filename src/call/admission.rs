@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use sip::auth::Algorithm;
 
+use super::account::{Account, no_engine};
 use super::command::CommandError;
 use super::ids::{EngineName, ProviderKey, TenantId};
 use super::pace::Pace;
@@ -54,6 +55,8 @@ pub(super) struct Destination {
     pub(super) engine: Arc<Engine>,
     pub(super) mode: Mode,
     pub(super) handling: Arc<Handling>,
+    /// Who runs the call in the place of an engine.
+    pub(super) account: Option<Arc<Account>>,
 }
 
 /// Whether any provider's requests come from `source`.
@@ -145,19 +148,45 @@ pub(super) fn destination(
     let claiming = settings.providers.values().filter(|provider| caller.is_of(provider));
     let mut found = claiming.filter_map(|provider| {
         let number = provider.trunk.numbers_in.apply(number);
-        let (engine, mode, handling) =
-            match provider.routes.iter().find(|route| route.number.matches(&number)) {
-                Some(route) => (&route.engine, route.mode, &route.handling),
-                None if provider.routes.is_empty() => {
-                    let engine = provider.default_engine.as_ref()?;
-                    (engine, provider.default_mode, &provider.default_handling)
-                }
-                None => return None,
-            };
+        let route = provider.routes.iter().find(|route| route.number.matches(&number));
+        if let (None, Some(account)) = (route, applied(settings, provider)) {
+            return Some(Destination {
+                provider: provider.clone(),
+                engine: no_engine(),
+                mode: Mode::AiOnly,
+                handling: Arc::new(without_humans(&provider.default_handling)),
+                account: Some(account),
+            });
+        }
+        let (engine, mode, handling) = match route {
+            Some(route) => (&route.engine, route.mode, &route.handling),
+            None if provider.routes.is_empty() => {
+                let engine = provider.default_engine.as_ref()?;
+                (engine, provider.default_mode, &provider.default_handling)
+            }
+            None => return None,
+        };
         let engine = settings.engines.get(engine)?.clone();
-        Some(Destination { provider: provider.clone(), engine, mode, handling: handling.clone() })
+        Some(Destination {
+            provider: provider.clone(),
+            engine,
+            mode,
+            handling: handling.clone(),
+            account: None,
+        })
     });
     found.next().ok_or(Refusal::NoRoute)
+}
+
+/// The account whose application says what becomes of calls that no route of the provider claims.
+fn applied(settings: &Settings, provider: &Provider) -> Option<Arc<Account>> {
+    let account = settings.tenants.get(&provider.tenant)?.account.as_ref()?;
+    (account.provider == provider.key && account.voice.is_some()).then(|| account.clone())
+}
+
+/// What else belongs to a call that an application runs: it calls the humans itself.
+pub(super) fn without_humans(usual: &Handling) -> Handling {
+    Handling { record: usual.record, waiting: usual.waiting.clone(), ..Handling::default() }
 }
 
 /// Whose credentials a call has to show: the provider that would take it, or, so that nobody learns without credentials

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// A moment for people and other systems: RFC 3339, UTC, milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,6 +21,11 @@ impl Timestamp {
     pub fn from_unix_ms(ms: i64) -> Self {
         let nanos = i128::from(ms) * 1_000_000;
         Self(OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH))
+    }
+
+    /// As mail and Twilio write it: `Mon, 30 Nov 2026 21:24:19 +0000`.
+    pub fn to_rfc2822(self) -> String {
+        self.0.format(&Rfc2822).unwrap_or_default()
     }
 
     /// From `self` to `later`, nothing when `later` is earlier.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::application::Run;
 use super::context::Context;
 use super::destination::Forbidden;
 use super::identity::Privacy;
@@ -26,6 +27,33 @@ pub enum Command {
         call: Box<PlaceCall>,
         /// The `Idempotency-Key`.
         idempotency: Option<Idempotency>,
+    },
+    /// The same for a call that an application runs, in Twilio's words.
+    PlaceFor {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// What is placed.
+        call: Box<PlaceCall>,
+        /// What runs it.
+        run: Box<Run>,
+    },
+    /// Other instructions for a call, in Twilio's words.
+    Run {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The call.
+        call: CallId,
+        /// What runs it from now on.
+        run: Box<Run>,
+    },
+    /// The end of a call, in Twilio's words.
+    End {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The call.
+        call: CallId,
+        /// One that was answered goes on.
+        only_before_answer: bool,
     },
     /// `POST …/transfer`.
     Transfer {

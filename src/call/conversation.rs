@@ -47,6 +47,7 @@ impl Call {
         self.begin_recording(hands);
         self.listen_who_answered(hands);
         self.call_first_human(hands);
+        self.application_answered(hands);
     }
 
     fn begin_recording(&mut self, hands: &mut Hands<'_>) {
@@ -309,6 +310,7 @@ impl Call {
             self.tell_engine(hands, EngineEvent::Held);
         }
         self.milestone(hands, Layer::Engine, "engine has the caller", None);
+        self.stream_begins(hands);
     }
 
     pub(super) fn start(&self, hands: &Hands<'_>) -> EngineEvent {
@@ -326,6 +328,7 @@ impl Call {
             sip_headers: self.headers.clone(),
             started_at: hands.outputs.timestamp(self.story.began()),
             parameters: self.parameters(),
+            account: self.application.as_ref().map(|application| application.account_sid().to_owned()),
             resume: self.resume_offer(),
         }))
     }
@@ -439,8 +442,9 @@ impl Call {
     /// What the engine said last was played, or took too long.
     pub(super) fn drained(&mut self, hands: &mut Hands<'_>) {
         if let State::Draining { .. } = self.state {
-            self.end_by_engine(hands);
+            return self.end_by_engine(hands);
         }
+        self.with_program(hands, |program, now| program.drained(now));
     }
 
     /// There is no engine any more, or there never was one.
@@ -450,6 +454,9 @@ impl Call {
         }
         let hung_up =
             is_hang_up(self.engine.dialect, &failure) && matches!(self.link, Link::Willing | Link::Speaking);
+        if self.stream_over(hands, &failure, hung_up) {
+            return;
+        }
         if !hung_up {
             self.note_failure(hands);
             if self.turn_to_stand_in(hands, &failure) {
@@ -519,8 +526,9 @@ impl Call {
     /// Plan B has spoken.
     pub(super) fn announced(&mut self, hands: &mut Hands<'_>) {
         if let State::Announcing { .. } = self.state {
-            self.end_engine_lost(hands);
+            return self.end_engine_lost(hands);
         }
+        self.application_heard(hands);
     }
 
     fn end_engine_lost(&mut self, hands: &mut Hands<'_>) {

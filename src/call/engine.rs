@@ -207,6 +207,8 @@ pub struct EngineStart {
     pub started_at: Timestamp,
     /// Fixed values from the engine's configuration (Twilio: `customParameters`).
     pub parameters: Vec<(String, String)>,
+    /// The account whose application has connected it, as Twilio's applications name it.
+    pub account: Option<String>,
     /// How it may take the conversation up again, where its dialect can and the configuration lets it.
     pub resume: Option<ResumeOffer>,
 }

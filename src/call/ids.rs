@@ -28,6 +28,11 @@ impl CallId {
         Self(ulid::Ulid::from_parts(u64::try_from(ms).unwrap_or(u64::MAX), random))
     }
 
+    /// The call of that number.
+    pub(super) fn from_u128(number: u128) -> Self {
+        Self(ulid::Ulid(number))
+    }
+
     /// The call's place in the order of creation, for cursors and hashing.
     pub fn as_u128(self) -> u128 {
         self.0.0

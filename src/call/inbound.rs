@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::application::Application;
 use super::context::Context;
 use super::engine::{EngineEvent, EngineFailure};
 use super::event::{EndReason, EventKind};
@@ -29,12 +30,14 @@ pub(super) struct Arrival<'a> {
     pub(super) mode: Mode,
     pub(super) handling: Arc<Handling>,
     pub(super) webhook_url: Option<String>,
+    pub(super) application: Option<Application>,
 }
 
 impl Call {
     /// An admitted INVITE. It rings from here on.
     pub(super) fn arrive(hands: &mut Hands<'_>, arrival: Arrival<'_>) -> Self {
-        let Arrival { id, dialog, request, flow, provider, engine, mode, handling, webhook_url } = arrival;
+        let Arrival { id, dialog, request, flow, provider, engine, mode, handling, webhook_url, application } =
+            arrival;
         let record = CallRecord {
             tenant: provider.tenant.clone(),
             view: view(hands, id, request, flow, &provider, &engine, mode),
@@ -46,6 +49,11 @@ impl Call {
         let give_up = hands.now + engine.connect_timeout + engine.accept_timeout;
         let mut call =
             Self::new(story, provider, engine, handling, State::Ringing { give_up }, Some(dialog), hands);
+        if application.is_some() {
+            call.link = Link::Gone;
+            call.application = application;
+            call.story.change(hands.outputs, |view| view.engine = None);
+        }
         call.caller = request.from().ok().map(|from| from.uri().clone());
         call.headers = shown_headers(request, &call.provider.trunk);
         call.offer = request.session_description().ok().flatten();
@@ -81,6 +89,7 @@ impl Call {
                     self.dial(hands);
                 }
                 self.answer_when_ready(hands);
+                self.ask_for_inbound(hands);
             }
             // It ended while the worker opened the port; `Close` is on its way.
             State::Confirming
@@ -113,7 +122,10 @@ impl Call {
     pub(super) fn answer_when_ready(&mut self, hands: &mut Hands<'_>) {
         let is_ready = match self.link {
             Link::Willing => true,
-            Link::Gone => self.has_humans(),
+            Link::Gone => match &self.application {
+                Some(application) => application.answers(),
+                None => self.has_humans(),
+            },
             Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Speaking | Link::Resuming(_) => false,
         };
         let (State::Ringing { .. }, true) = (&self.state, is_ready) else { return };

@@ -5,8 +5,11 @@
 //! everyone above speaks of calls in these words.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
+mod account;
 mod admission;
 mod answering;
+mod application;
+mod callbacks;
 mod challenges;
 mod clock;
 mod command;
@@ -32,6 +35,7 @@ mod outputs;
 mod overload;
 mod pace;
 mod party;
+mod program;
 mod record;
 mod redirect;
 mod reference;
@@ -48,7 +52,11 @@ mod view;
 mod voice;
 mod waiting;
 mod ways;
+mod web;
+pub mod words;
 
+pub use account::{Account, Voice as AccountVoice};
+pub use application::{Happening, Run, StatusCallback};
 pub use clock::{Timestamp, WallClock};
 pub use command::{
     Answer, AnsweringMachine, Command, CommandError, Control, MachineForHuman, OnFailure, OnMachine,
@@ -66,6 +74,7 @@ pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, Provide
 pub use naming::{Located, TargetName, TrunkNames};
 pub use number::NumberRules;
 pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHealth, TargetState};
+pub use program::Source;
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use resumption::{ResumeOffer, ResumeToken};
 pub use settings::{
@@ -79,3 +88,4 @@ pub use view::{
     SipPart, Status,
 };
 pub use voice::{Announcement, LegSummary, Route as VoiceRoute, VoiceFact, VoiceOrder, VoiceSummary};
+pub use web::{FetchId, WebAnswer, WebFailure, WebRequest};

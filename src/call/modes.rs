@@ -270,6 +270,10 @@ impl Call {
     /// The engine is wanted again; one that went is dialled anew.
     pub(super) fn call_engine_back(&mut self, hands: &mut Hands<'_>) {
         self.let_hear(hands);
+        // Its application decides whom it connects.
+        if self.application.is_some() {
+            return;
+        }
         if matches!(self.link, Link::Gone | Link::Idle) {
             self.link = Link::Idle;
             self.dial(hands);
@@ -285,6 +289,9 @@ impl Call {
         if self.joined().next().is_some() || self.transfer.is_some() {
             self.let_hear(hands);
             return self.let_wait(hands);
+        }
+        if self.dialled_left(hands, &raw) {
+            return;
         }
         if !self.returns_to_engine {
             return self.end(
@@ -388,6 +395,9 @@ impl Call {
 
     /// A key of the caller may call a human.
     pub(super) fn key_pressed(&mut self, hands: &mut Hands<'_>, leg: LegId, digit: media::Digit) {
+        if leg == self.leg.id {
+            self.with_program(hands, |program, now| program.key(now, digit.as_char()));
+        }
         let is_caller = leg == self.leg.id && self.joined().next().is_none();
         if is_caller
             && self.handling.human_key == Some(digit)

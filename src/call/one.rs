@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use super::answering::Answering;
+use super::application::Application;
+use super::callbacks::Callbacks;
 use super::command::{RecordMode, Voice};
 use super::context::Context;
 use super::event::{EndReason, EventKind};
@@ -27,6 +29,7 @@ use super::ids::{CallId, EngineName, FIRST_LEG, ProviderKey, TenantId};
 use super::leg::Leg;
 use super::outputs::Outputs;
 use super::party::Party;
+use super::program::Program;
 use super::record::Layer;
 use super::reference::References;
 use super::resumption::{Resumption, Returns};
@@ -60,6 +63,8 @@ pub(super) struct Hands<'a> {
     pub(super) references: &'a mut References,
     /// How the engines are.
     pub(super) standby: &'a mut Standby,
+    /// What applications are told.
+    pub(super) callbacks: &'a mut Callbacks,
 }
 
 /// Where a call stands, with the deadline that each state has.
@@ -147,6 +152,8 @@ pub(super) struct Call {
     /// How its engine came back after its socket was lost.
     pub(super) returns: Returns,
     pub(super) transfer: Option<Transfer>,
+    /// What runs it, where an application does.
+    pub(super) application: Option<Application>,
     pub(super) max_duration: Duration,
     /// Who is at the first leg: whom the INVITE was from, or for.
     pub(super) caller: Option<sip::Uri>,
@@ -208,6 +215,7 @@ impl Call {
             returns_to_engine: false,
             returns: Returns::default(),
             transfer: None,
+            application: None,
             max_duration,
             caller: None,
             headers: Vec::new(),
@@ -258,7 +266,9 @@ impl Call {
         let parties = self.parties.iter().filter_map(Party::poll_timeout).min();
         let answering = self.answering.as_ref().and_then(Answering::poll_timeout);
         let answering = answering.filter(|_| !self.is_ending());
-        [state, link, transfer, parties, answering].into_iter().flatten().min()
+        let program = self.application.as_ref().and_then(|application| application.program.poll_timeout());
+        let program = program.filter(|_| !self.is_ending());
+        [state, link, transfer, parties, answering, program].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, hands: &mut Hands<'_>) {
@@ -299,6 +309,7 @@ impl Call {
         self.handle_party_timeouts(hands);
         if !self.is_ending() {
             self.handle_answering_timeout(hands);
+            self.with_program(hands, Program::handle_timeout);
         }
     }
 
@@ -443,6 +454,7 @@ impl Call {
         self.transfer = None;
         self.story.finish(hands.now, reason, hands.outputs);
         self.story.tell(hands.now, hands.outputs, kind, raw);
+        self.application_ends(hands);
         if let Some(dialog) = self.leg.dialog {
             match farewell {
                 Farewell::HangUp { reason } => {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answering::Answering;
+use super::application::{Application, Happening};
 use super::command::PlaceCall;
 use super::event::{EndReason, EventKind};
 use super::identity::Identity;
 use super::ids::{CallId, LegId};
 use super::leg::{Dialling, Invited, Outcome};
 use super::number;
-use super::one::{Call, Farewell, Hands, State};
+use super::one::{Call, Farewell, Hands, Link, State};
 use super::record::{CallRecord, Idempotency, Layer};
 use super::settings::{Engine, Handling, Provider};
 use super::telling::{self, Story};
@@ -32,6 +33,7 @@ pub(super) struct Placement {
     pub(super) webhook_url: Option<String>,
     /// In the order in which they are tried.
     pub(super) targets: VecDeque<sip::Target>,
+    pub(super) application: Option<Application>,
 }
 
 impl Call {
@@ -47,6 +49,7 @@ impl Call {
             idempotency,
             webhook_url,
             targets,
+            application,
         } = placement;
         let from = ordered.from.or_else(|| provider.trunk.from.clone()).unwrap_or_else(|| "anonymous".into());
         let record = CallRecord {
@@ -61,7 +64,7 @@ impl Call {
                 identity: Identity::default(),
                 status: Status::Placing,
                 mode,
-                engine: Some(engine.name.to_string()),
+                engine: application.is_none().then(|| engine.name.to_string()),
                 context: ordered.context,
                 disposition: None,
                 notes: None,
@@ -103,6 +106,11 @@ impl Call {
         let machine = ordered.answering_machine.filter(|machine| machine.detect);
         call.answering = machine.map(|machine| Answering::new(machine.on_machine));
         call.milestone(hands, Layer::Control, "call ordered", None);
+        if application.is_some() {
+            call.link = Link::Gone;
+            call.application = application;
+            call.tell_application(hands, Happening::Initiated);
+        }
         call
     }
 
@@ -168,6 +176,7 @@ impl Call {
                 self.milestone(hands, Layer::Media, "early answer not usable", Some(error.to_string()));
             }
             self.dial(hands);
+            self.application_rings(hands);
         }
     }
 

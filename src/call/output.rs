@@ -7,6 +7,7 @@ use super::ids::{CallId, ProviderKey, RequestId};
 use super::record::{CallRecord, Record, RecordNumber};
 use super::settings::Engine;
 use super::voice::VoiceOrder;
+use super::web::{FetchId, WebRequest};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -27,6 +28,13 @@ pub enum Output {
         call: CallId,
         /// Whom.
         engine: Arc<Engine>,
+    },
+    /// Send the request; answered by [`super::Exchange::handle_fetched`] with the same name, within 15 seconds.
+    Fetch {
+        /// Which.
+        id: FetchId,
+        /// What.
+        request: Box<WebRequest>,
     },
     /// Keep it. Records are kept in the order of their numbers.
     Keep {

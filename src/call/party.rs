@@ -138,6 +138,10 @@ impl Call {
     /// The number that a human who is called sees: the caller's, where the trunk has none of its own to show.
     fn shown_to_humans(&self) -> String {
         let view = self.story.view();
+        let dialled = self.application.as_ref().and_then(|application| application.dial());
+        if let Some(caller_id) = dialled.and_then(|dial| dial.caller_id.clone()) {
+            return caller_id;
+        }
         let own = self.provider.trunk.from.clone();
         match view.direction {
             super::view::Direction::Inbound => own.unwrap_or_else(|| view.to.clone()),

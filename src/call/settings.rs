@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::account::Account;
 use super::command::{MachineForHuman, RecordMode};
 use super::destination::Destinations;
 use super::engine::Dialect;
@@ -108,6 +109,8 @@ pub struct Tenant {
     pub max_calls: Option<usize>,
     /// New calls a second, both ways together.
     pub calls_per_second: Option<u32>,
+    /// As applications for Twilio know it.
+    pub account: Option<Arc<Account>>,
 }
 
 /// A way to the telephone network, or to a platform.

@@ -527,7 +527,12 @@ impl Call {
         let Some(transfer) = self.transfer.as_ref() else { return };
         let group = transfer.current.clone();
         let headers = transfer.order.referral.as_ref().map(Referral::headers).unwrap_or_default();
-        let rings = self.handling.human_rings.unwrap_or(HUMAN_RINGS).min(self.provider.trunk.ring_timeout);
+        let dialled = self.application.as_ref().and_then(|application| application.dial());
+        let rings = dialled
+            .map(|dial| dial.timeout)
+            .or(self.handling.human_rings)
+            .unwrap_or(HUMAN_RINGS)
+            .min(self.provider.trunk.ring_timeout);
         let legs: Vec<LegId> =
             group.iter().filter_map(|to| self.call_party(hands, &to.to, rings, &headers)).collect();
         let nobody = legs.is_empty();
@@ -649,6 +654,7 @@ impl Call {
         }
         let reason = order.reason.unwrap_or_else(|| "transfer".to_owned());
         self.mode_changed(hands, order.mode, reason, order.by, raw);
+        self.dialled_joined(hands);
         if order.mode == Mode::Assist {
             self.call_engine_back(hands);
         }
@@ -693,6 +699,7 @@ impl Call {
         let State::Talking { .. } = self.state else { return };
         self.step(hands, TransferState::Transferred, None);
         self.transfer = None;
+        self.application_transferred(hands);
         self.story.tell(hands.now, hands.outputs, EventKind::Transferred, raw);
         self.end(hands, EndReason::Transferred, telling::nothing(), farewell);
     }
@@ -702,12 +709,16 @@ impl Call {
         self.milestone(hands, Layer::Signalling, "transfer failed", Some(failure.code.to_owned()));
         let status = failure.sip.as_ref().and_then(|(status, _)| sip::StatusCode::new(*status));
         self.tell_referrer(hands, status.unwrap_or(sip::StatusCode::SERVICE_UNAVAILABLE));
+        let (code, sip_status) = (failure.code, failure.sip.as_ref().map(|(status, _)| *status));
         self.step(hands, TransferState::Failed, failure.sip);
         let Some(Transfer { order, .. }) = self.transfer.take() else { return };
         let status = self.talking_status();
         self.story.change(hands.outputs, |view| view.status = status);
         self.let_wait(hands);
         self.story.tell(hands.now, hands.outputs, EventKind::Error, failure.raw);
+        if self.not_transferred(hands, code, sip_status) {
+            return;
+        }
         match order.give_up {
             GiveUp::Back if self.joined().next().is_some() => {}
             GiveUp::Back => {

@@ -486,6 +486,7 @@ impl<'a> Conversation<'a> {
             sip_call_id: "engine-test".into(),
             sip_headers: Vec::new(),
             started_at: Timestamp::from(SystemTime::now()),
+            account: None,
             resume: Some(ResumeOffer { token: self.token.clone().into(), within: Duration::from_secs(10) }),
             parameters: self.options.parameters.clone(),
         }

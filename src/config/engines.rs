@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accounts;
 use super::announcement;
 use super::mistake::Problem;
 use super::names::{Named, url};
@@ -33,6 +34,7 @@ pub(super) fn tenants(
             section.missing("webhook_secret", "{ env = \"WEBHOOK_SECRET\" }");
         }
         let calls_per_second = section.number("calls_per_second", 1..=10_000);
+        let account = accounts::account(section.section("twilio"), surroundings);
         section.finish();
 
         let id = TenantId::from(name.as_str());
@@ -41,7 +43,8 @@ pub(super) fn tenants(
             let previous = previous.as_ref().map(signing);
             secrets.insert(id.clone(), Secrets { current: signing(secret), previous });
         }
-        let tenant = Tenant { webhook_url, signs_webhooks: secret.is_some(), max_calls, calls_per_second };
+        let tenant =
+            Tenant { webhook_url, signs_webhooks: secret.is_some(), max_calls, calls_per_second, account };
         tenants.insert(name, Some((id, tenant)));
     }
     tenants

@@ -8,6 +8,7 @@
 //! All or nothing: what has one mistake yields no [`Config`] at all. Secrets are references and are read here, so
 //! that a missing one is a mistake of the configuration and not of the first call.
 
+mod accounts;
 mod announcement;
 mod credentials;
 mod daemon;
@@ -320,6 +321,9 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     }
     if let Some(providers) = &providers {
         overlap::check(providers, &mut top);
+    }
+    if let Some(providers) = &providers {
+        accounts::check(&tenants.known, providers, &announcements, &mut top);
     }
     let references = top.references();
     top.finish();

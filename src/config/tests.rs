@@ -8,7 +8,8 @@ use ipnet::IpNet;
 
 use super::*;
 use crate::call::{
-    EngineName, Fallback, InboundAuth, InboundDigest, Mode, NumberPattern, Place, ProviderKey, TrunkTarget,
+    EngineName, Fallback, InboundAuth, InboundDigest, Mode, NumberPattern, Place, ProviderKey, TenantId,
+    TrunkTarget,
 };
 
 /// The least that runs; `PROVIDER` and `TOP` are where tests write.
@@ -755,6 +756,7 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         ("## `[limits]`", "limits"),
         ("## `[webhooks]`", "webhooks"),
         ("## `[tenants.NAME]`", "tenants.x"),
+        ("## `[tenants.NAME.twilio]`", "tenants.x.twilio"),
         ("## `[engines.NAME]`", "engines.x"),
         ("## `[intakes.NAME]`", "intakes.x"),
         ("## `[recording]`", "recording"),
@@ -781,9 +783,71 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         let documented: BTreeSet<&str> = rows.collect();
         let mut known: BTreeSet<&str> = known.unwrap().into_iter().collect();
         known.remove("routes");
+        known.remove("twilio");
 
         assert_eq!(documented, known, "{heading}");
     }
+}
+
+const ACCOUNT: &str = r#"
+[tenants.acme.twilio]
+account_sid = "AC00000000000000000000000000000001"
+provider = "trunk"
+auth_token = { env = "SECRET" }
+"#;
+
+#[test]
+fn an_account_of_a_tenant_is_read_with_its_defaults() {
+    let account = |more: &str| {
+        let config = parse(&format!("{LEAST}{ACCOUNT}{more}")).unwrap();
+        config.settings.tenants[&TenantId::from("acme")].account.clone().unwrap()
+    };
+
+    let least = account("");
+    assert_eq!((least.voice.as_ref(), least.stream_hosts.len(), least.say.as_deref()), (None, 0, None));
+    assert!(!format!("{least:?}").contains(&least.token), "a token is never printed");
+    let more = account(
+        "voice_url = \"https://app.example.com/voice\"\nvoice_method = \"GET\"\nstatus_callback = \"https://app.example.com/s\"\n\
+         stream_hosts = [\"bots.example.com\", \"10.0.0.7:8765\", \"[2001:db8::1]\"]\n",
+    );
+    assert_eq!(more.stream_hosts, ["bots.example.com", "10.0.0.7:8765", "[2001:db8::1]"]);
+    let voice = more.voice.as_ref().unwrap();
+    assert_eq!((voice.at.url.as_str(), voice.at.method.as_str()), ("https://app.example.com/voice", "GET"));
+    assert!(voice.status.is_some() && voice.fallback.is_none());
+}
+
+#[test]
+fn an_account_that_cannot_work_is_refused_with_what_to_write() {
+    let told = |account: &str| {
+        let mistakes = parse(&format!("{LEAST}{account}")).unwrap_err();
+        mistakes.iter().map(ToString::to_string).collect::<Vec<String>>().join("\n")
+    };
+
+    for (from, to, expected) in [
+        ("AC0", "XX0", "is not an account"),
+        ("\"trunk\"", "\"none\"", "the tenant has no such provider"),
+        ("auth_token = { env = \"SECRET\" }", "", "auth_token = "),
+        ("auth_token = { env = \"SECRET\" }", "auth_token = \"inline\"", "auth_token"),
+    ] {
+        let text = told(&ACCOUNT.replace(from, to));
+        assert!(text.contains(expected), "{to}: {text}");
+    }
+    for (more, expected) in [
+        ("stream_hosts = [\"wss://bots.example.com/\"]", "is not a host"),
+        ("say = \"welcome\"", "[announcements] has none such"),
+        ("[tenants.acme.twilio.sounds]\nHello = \"hello\"", "[announcements] has none such"),
+        ("voice_fallback_url = \"https://app.example.com/\"", "voice_url = "),
+        ("voice = \"https://app.example.com/\"", "known here are"),
+    ] {
+        let text = told(&format!("{ACCOUNT}{more}\n"));
+        assert!(text.contains(expected), "{more}: {text}");
+    }
+    let twice = format!(
+        "{ACCOUNT}[tenants.other]\n{}",
+        ACCOUNT.replace("acme", "other").replace("\"trunk\"", "\"second\"")
+    );
+    let second = "[providers.second]\nkind = \"sip-trunk\"\ntenant = \"other\"\nengine = \"bot\"\npeers = [\"203.0.114.0/24\"]\n";
+    assert!(told(&format!("{twice}{second}")).contains("another tenant's already"));
 }
 
 fn parse(text: &str) -> Result<Config, Vec<Mistake>> {

@@ -8,6 +8,7 @@
 
 mod gate;
 mod telnyx;
+pub mod twilio;
 
 use std::time::Duration;
 

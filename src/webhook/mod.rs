@@ -7,11 +7,13 @@
 //!     +---------------------------------------- [outbox: a queue a receiver]
 //! ```
 //! `queue` and `outbox` decide who is tried when, and know no clock; `guard` decides which addresses may be reached;
-//! `signature` signs; `verdict` reads the answer. `sender` and `connect` carry it out. What is pending is on disk:
+//! `signature` signs; `verdict` reads the answer. `sender` and `connect` carry it out. `fetch` asks the
+//! applications that run calls, over the same guarded way. What is pending is on disk:
 //! nothing here is needed to survive.
 
 mod connect;
 mod connection;
+mod fetch;
 mod guard;
 mod outbox;
 mod queue;
@@ -21,6 +23,7 @@ mod settings;
 mod signature;
 mod verdict;
 
+pub use fetch::{Fetch, Fetcher};
 pub use guard::{NetworkPolicy, Range, Refusal, Scheme};
 pub use outbox::{Outbox, Output};
 pub use queue::{FIRST_RETRY, GIVE_UP, LONGEST_RETRY, Limits, OVERTAKE};

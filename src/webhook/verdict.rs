@@ -81,6 +81,20 @@ impl Failure {
         }
     }
 
+    /// It will not be any different next time: the address may not be reached, or is none.
+    pub(super) fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Url(_) | Self::Refused(_) => true,
+            Self::Status(_)
+            | Self::NoSecret
+            | Self::Dns(_)
+            | Self::Connect(_)
+            | Self::Tls(_)
+            | Self::TimedOut
+            | Self::Broken(_) => false,
+        }
+    }
+
     /// Says something of the receiver as a whole when it comes with `Retry-After` (RFC 9110 §15.6.4, RFC 6585 §4).
     pub(super) fn speaks_for_the_receiver(&self) -> bool {
         match self {

@@ -308,6 +308,10 @@ impl Voice {
         self.barge_in = barge_in;
         self.away = false;
         self.attention = None;
+        // What the one before said last was waited for; now somebody else speaks.
+        if matches!(self.playing, Playing::Rest | Playing::Nothing) {
+            self.playing = Playing::Engine;
+        }
         self.tune_attention();
         for media in self.legs.iter_mut().filter_map(|leg| leg.media.as_mut()) {
             media.session.playout().new_speaker();
@@ -515,7 +519,8 @@ impl Voice {
         let pushed = playout.push(segment, AudioFormat::Pcmu, &audio.pcmu);
         playout.finish(segment);
         self.playout_facts(now, leg, turn);
-        if pushed.is_err() || audio.pcmu.is_empty() {
+        let is_playing = self.playing == Playing::Announcement { leg, segment };
+        if is_playing && (pushed.is_err() || audio.pcmu.is_empty()) {
             self.announced(leg, turn);
         }
     }

@@ -298,7 +298,11 @@ impl Keeper {
                     Answer::Context(callingedge::call::Context { intent, ..Default::default() })
                 }
                 Command::TakeContext { .. } => Answer::Refused(CommandError::ContextNotFound),
-                Command::SendDtmf { tenant, call, .. } => match self.of(&tenant, call) {
+                // The tenants of these tests have no account.
+                Command::PlaceFor { .. } => Answer::Refused(CommandError::ProviderNotFound),
+                Command::Run { tenant, call, .. }
+                | Command::End { tenant, call, .. }
+                | Command::SendDtmf { tenant, call, .. } => match self.of(&tenant, call) {
                     None => Answer::Refused(CommandError::CallNotFound),
                     Some(_) => Answer::Accepted,
                 },

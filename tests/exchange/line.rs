@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use callingedge::call::{
     Announcement, Answer, CallId, CallRecord, Command, Destinations, Dialect, Engine, EngineCommand,
-    EngineEvent, EventBody, EventKind, Exchange, FIRST_LEG, Fallback, Handling, Health, Idempotency, Mode,
-    NumberPattern, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId, RingGroup,
-    Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder, VoiceSummary,
-    Workflow,
+    EngineEvent, EventBody, EventKind, Exchange, FIRST_LEG, Fallback, FetchId, Handling, Health, Idempotency,
+    Mode, NumberPattern, Output, PlaceCall, Provider, ProviderKind, Record, RecordNumber, RequestId,
+    RingGroup, Route, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder,
+    VoiceSummary, WebRequest, Workflow,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
@@ -36,6 +36,7 @@ pub(crate) struct Line {
     pub(crate) events: Vec<EventBody>,
     pub(crate) orders: Vec<VoiceOrder>,
     pub(crate) dialled: Vec<(CallId, Arc<Engine>)>,
+    pub(crate) fetched: Vec<(FetchId, WebRequest)>,
     pub(crate) shown: Option<Arc<CallRecord>>,
     pub(crate) replies: Vec<(RequestId, RecordNumber, Answer)>,
     pub(crate) health: Vec<Health>,
@@ -63,6 +64,7 @@ impl Line {
             events: Vec::new(),
             orders: Vec::new(),
             dialled: Vec::new(),
+            fetched: Vec::new(),
             shown: None,
             replies: Vec::new(),
             health: Vec::new(),
@@ -101,6 +103,7 @@ impl Line {
                 }
             }
             Output::Voice { order, .. } => self.orders.push(order),
+            Output::Fetch { id, request } => self.fetched.push((id, *request)),
             Output::DialEngine { call, engine } => self.dialled.push((call, engine)),
             Output::Keep { number, record } => {
                 self.newest = number;

@@ -195,7 +195,7 @@ impl InTime {
                 }
                 Output::Reply { answer, .. } => self.replies.push(answer),
                 Output::Health { health, .. } => self.health = Some(health),
-                Output::Forget(_) | Output::Drained => {}
+                Output::Forget(_) | Output::Drained | Output::Fetch { .. } => {}
             }
         }
     }

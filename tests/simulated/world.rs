@@ -385,6 +385,8 @@ impl World {
             }
             Output::Voice { call, order } => self.worker_obeys(call, order),
             Output::DialEngine { call, .. } => self.dial(call),
+            // No application runs a call of this world.
+            Output::Fetch { .. } => {}
             Output::Keep { number, record } => {
                 self.writing.push((number, record));
                 let fsync = Duration::from_micros(self.chance.random_range(100..8_000));

@@ -179,6 +179,7 @@ pub(crate) fn start() -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(1_779_298_264_120),
+        account: None,
         resume: None,
         parameters: vec![("voice".into(), "calm".into())],
     }

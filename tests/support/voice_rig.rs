@@ -324,6 +324,7 @@ pub(crate) fn start(call: CallId) -> EngineStart {
         sip_call_id: "a84b4c76e66710".into(),
         sip_headers: Vec::new(),
         started_at: Timestamp::from_unix_ms(1_779_298_264_120),
+        account: None,
         resume: Some(ResumeOffer { token: "secret".to_owned().into(), within: PATIENCE }),
         parameters: Vec::new(),
     }

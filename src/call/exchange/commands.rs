@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Ended, Exchange, KnownKey};
+use crate::call::account::{Account, no_engine};
 use crate::call::admission::{self, Full};
+use crate::call::application::{Application, Run};
 use crate::call::command::{
     Answer, CommandError, Control, PlaceCall, RecordMode, SwitchMode, TransferCall, WrapUp,
 };
@@ -28,6 +30,7 @@ impl Exchange {
         provider: &ProviderKey,
         call: Box<PlaceCall>,
         idempotency: Option<Idempotency>,
+        application: Option<Application>,
     ) -> Result<Answer, CommandError> {
         let provider = self.provider(tenant, provider)?;
         if let Some(idempotency) = &idempotency
@@ -58,8 +61,15 @@ impl Exchange {
             None => None,
         };
         let asked = call.engine.as_deref().or(workflow.map(|workflow| workflow.engine.as_str()));
-        let engine = admission::engine_of(&self.settings, &provider, asked)?;
+        let engine = match &application {
+            Some(_) => no_engine(),
+            None => admission::engine_of(&self.settings, &provider, asked)?,
+        };
         let handling = workflow.map_or(&provider.default_handling, |workflow| &workflow.handling).clone();
+        let handling = match &application {
+            Some(_) => Arc::new(admission::without_humans(&handling)),
+            None => handling,
+        };
         let usual = workflow.map_or(provider.default_mode, |workflow| workflow.mode);
         let mode = call.mode.unwrap_or(usual);
         let record = call.record.unwrap_or(handling.record);
@@ -90,8 +100,18 @@ impl Exchange {
             Some(ways) => ways.order(now, &mut self.chance).into(),
             None => provider.trunk.targets.iter().map(|at| at.target).collect(),
         };
-        let placement =
-            Placement { id, provider, engine, mode, handling, call, idempotency, webhook_url, targets };
+        let placement = Placement {
+            id,
+            provider,
+            engine,
+            mode,
+            handling,
+            call,
+            idempotency,
+            webhook_url,
+            targets,
+            application,
+        };
         let placed = Call::place(&mut self.hands(now), placement);
         let record = placed.story.record();
         self.calls.insert(id, placed);
@@ -100,6 +120,49 @@ impl Exchange {
             self.remember_key(now, tenant.clone(), idempotency, record.clone());
         }
         Ok(Answer::Placed(record))
+    }
+
+    /// Over the provider of the tenant's account.
+    pub(super) fn place_for(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: Box<PlaceCall>,
+        run: Run,
+    ) -> Result<Answer, CommandError> {
+        let account = self.account(tenant)?;
+        let provider = account.provider.clone();
+        self.place(now, tenant, &provider, call, None, Some(Application::new(account, run)))
+    }
+
+    pub(super) fn run(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        run: Run,
+    ) -> Result<Answer, CommandError> {
+        let account = self.account(tenant)?;
+        let id = self.call_of(tenant, None, call)?;
+        let outcome = self.with_call(now, id, |call, hands| call.run_ordered(hands, account, run));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        only_before_answer: bool,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, None, call)?;
+        let outcome = self.with_call(now, id, |call, hands| call.end_ordered(hands, only_before_answer));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    fn account(&self, tenant: &TenantId) -> Result<Arc<Account>, CommandError> {
+        let account = self.settings.tenants.get(tenant).and_then(|tenant| tenant.account.clone());
+        account.ok_or(CommandError::ProviderNotFound)
     }
 
     pub(super) fn transfer(

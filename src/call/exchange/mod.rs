@@ -21,6 +21,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::call::admission::{self, Caller, Census, Full, Refusal};
+use crate::call::application;
+use crate::call::callbacks::Callbacks;
 use crate::call::challenges::{Challenges, Proof, Shown};
 use crate::call::clock::WallClock;
 use crate::call::command::{Answer, Command, CommandError};
@@ -40,6 +42,7 @@ use crate::call::strangers::Strangers;
 use crate::call::telling;
 use crate::call::voice::VoiceFact;
 use crate::call::ways::Ways;
+use crate::call::web::{FetchId, WebAnswer, WebFailure};
 
 /// When who was sent elsewhere may come again, in seconds: not all at once.
 const RETRY: std::ops::RangeInclusive<u32> = 1..=4;
@@ -105,6 +108,8 @@ pub struct Tally {
     pub resumed: u64,
     /// Engines that could have, and did not.
     pub not_resumed: u64,
+    /// What applications were not told, because too much waited.
+    pub untold: u64,
 }
 
 /// See the module.
@@ -133,6 +138,7 @@ pub struct Exchange {
     standby: Standby,
     strangers: Strangers,
     overload: Overload,
+    callbacks: Callbacks,
     tally: Tally,
 }
 
@@ -191,6 +197,7 @@ impl Exchange {
             standby: Standby::default(),
             strangers: Strangers::default(),
             overload: Overload::default(),
+            callbacks: Callbacks::default(),
             tally: Tally::default(),
             settings,
         };
@@ -360,6 +367,20 @@ impl Exchange {
         self.settle(now);
     }
 
+    /// What came of a request to an application.
+    pub fn handle_fetched(&mut self, now: Instant, id: FetchId, outcome: Result<WebAnswer, WebFailure>) {
+        match id {
+            FetchId::Document { call, number } => {
+                self.with_call(now, call, |call, hands| call.application_told(hands, number, outcome));
+            }
+            FetchId::Sound { .. } => {}
+            FetchId::Told { call, number } => {
+                self.callbacks.fetched(now, call, number, &outcome, &mut self.outputs);
+            }
+        }
+        self.settle(now);
+    }
+
     /// Everything up to this record is on disk.
     pub fn handle_durable(&mut self, number: RecordNumber) {
         self.outputs.handle_durable(number);
@@ -369,7 +390,12 @@ impl Exchange {
     pub fn handle_command(&mut self, now: Instant, id: RequestId, command: Command) {
         let answer = match command {
             Command::Place { tenant, provider, call, idempotency } => {
-                self.place(now, &tenant, &provider, call, idempotency)
+                self.place(now, &tenant, &provider, call, idempotency, None)
+            }
+            Command::PlaceFor { tenant, call, run } => self.place_for(now, &tenant, call, *run),
+            Command::Run { tenant, call, run } => self.run(now, &tenant, call, *run),
+            Command::End { tenant, call, only_before_answer } => {
+                self.end(now, &tenant, call, only_before_answer)
             }
             Command::Transfer { tenant, provider, transfer } => {
                 self.transfer(now, &tenant, &provider, *transfer)
@@ -426,7 +452,8 @@ impl Exchange {
         let ended = self.ended.values().next().map(|ended| ended.until);
         let keys = self.key_expiries.first().map(|(at, ..)| *at);
         let (bans, overload) = (self.strangers.poll_timeout(), self.overload.poll_timeout());
-        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys, bans, overload]
+        let told = self.callbacks.poll_timeout();
+        [self.endpoint.poll_timeout(), calls, probes, registrations, drain, ended, keys, bans, overload, told]
             .into_iter()
             .flatten()
             .min()
@@ -447,6 +474,7 @@ impl Exchange {
         self.expire(now);
         self.strangers.handle_timeout(now);
         self.overload.handle_timeout(now);
+        self.callbacks.handle_timeout(now, &mut self.outputs);
         self.settle(now);
     }
 
@@ -469,6 +497,7 @@ impl Exchange {
             to_register: self.registrations.len(),
             stood_in: self.standby.stood_in,
             left_alone: self.standby.left_alone(),
+            untold: self.callbacks.dropped,
             resumed: self.standby.resumed,
             not_resumed: self.standby.not_resumed,
             bans: self.strangers.banned,
@@ -688,6 +717,7 @@ impl Exchange {
             mode: destination.mode,
             handling: destination.handling,
             webhook_url,
+            application: destination.account.and_then(application::of_inbound),
         };
         let call = Call::arrive(&mut self.hands(now), arrival);
         self.dialogs.insert(dialog, id);
@@ -870,6 +900,7 @@ impl Exchange {
             forbidden: &mut self.tally.forbidden,
             references: &mut self.references,
             standby: &mut self.standby,
+            callbacks: &mut self.callbacks,
         }
     }
 
