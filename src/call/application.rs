@@ -7,21 +7,23 @@
 //! ```
 //! To everything else such a call is an ordinary one; while no bot is connected it is one whose engine has left.
 
+mod sounding;
+
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::sounding::Sounds;
 use super::account::{Account, no_engine};
 use super::command::{CommandError, MachineForHuman, TransferStyle};
 use super::engine::EngineFailure;
 use super::event::{Asker, EndReason};
 use super::one::{Call, Farewell, Hands, Link, State};
-use super::program::{Act, DialOutcome, Program, Sound, Source, Useless};
+use super::program::{Act, DialOutcome, Program, Source, Useless};
 use super::record::Layer;
-use super::settings::Settings;
 use super::telling;
 use super::transfer::{GiveUp, Order};
 use super::view::{Direction, Mode};
-use super::voice::{Announcement, VoiceOrder};
+use super::voice::VoiceOrder;
 use super::web::{self, FetchId, WebAnswer, WebFailure, WebRequest};
 use super::{output::Output, words};
 use crate::provider::twilio::{API_VERSION, Dial, Document, Refer, Rejection, Stream, WebAddress, errors};
@@ -87,8 +89,7 @@ pub(super) struct Application {
     status: Option<StatusCallback>,
     /// How many things it was told.
     told: u32,
-    /// Sounds that were ordered and not told as heard.
-    sounding: u32,
+    sounds: Sounds,
     /// It rang, as far as anybody was told.
     rang: bool,
     /// It wants the inbound call answered.
@@ -106,7 +107,7 @@ impl Application {
             program: Program::new(run.source, run.fallback, run.keys),
             status: run.status,
             told: 0,
-            sounding: 0,
+            sounds: Sounds::default(),
             rang: false,
             answers: false,
             stream: None,
@@ -116,6 +117,10 @@ impl Application {
 
     pub(super) fn account_sid(&self) -> &str {
         &self.account.sid
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.program.poll_timeout(), self.sounds.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(super) fn answers(&self) -> bool {
@@ -256,8 +261,7 @@ impl Call {
     /// An announcement or a sound was played, or gave way to another one.
     pub(super) fn application_heard(&mut self, hands: &mut Hands<'_>) {
         let Some(application) = &mut self.application else { return };
-        application.sounding = application.sounding.saturating_sub(1);
-        if application.sounding == 0 {
+        if application.sounds.heard() {
             self.with_program(hands, |program, now| program.heard(now));
         }
     }
@@ -396,35 +400,6 @@ impl Call {
         let id = FetchId::Document { call: self.id, number };
         hands.outputs.push(Output::Fetch { id, request: Box::new(request) });
         self.milestone(hands, Layer::Control, "application asked", Some(shown(&at.url)));
-    }
-
-    fn sound(&mut self, hands: &mut Hands<'_>, sound: Sound) {
-        let Some(application) = &mut self.application else { return };
-        match announcement(&application.account, hands.settings, &sound) {
-            Some(audio) => {
-                application.sounding += 1;
-                self.milestone(hands, Layer::Media, "played", Some(audio.name.clone()));
-                hands.outputs.voice(self.id, VoiceOrder::Announce { leg: self.leg.id, audio });
-            }
-            None => {
-                let (what, said) = match sound {
-                    Sound::Say(text) => ("say skipped", text),
-                    Sound::Play(sound) => ("play skipped", sound),
-                };
-                self.milestone(hands, Layer::Media, what, Some(said));
-                self.with_program(hands, |program, now| program.heard(now));
-            }
-        }
-    }
-
-    /// An empty announcement takes the place of the one that is heard.
-    fn silence(&mut self, hands: &mut Hands<'_>) {
-        let Some(application) = &mut self.application else { return };
-        if application.sounding > 0 {
-            application.sounding += 1;
-            let audio = Arc::new(Announcement { name: "silence".to_owned(), pcmu: Vec::new() });
-            hands.outputs.voice(self.id, VoiceOrder::Announce { leg: self.leg.id, audio });
-        }
     }
 
     fn connect_stream(&mut self, hands: &mut Hands<'_>, stream: Stream) {
@@ -643,15 +618,6 @@ fn order_of(style: TransferStyle, reason: &str) -> Order {
 fn document(body: &[u8]) -> Result<Document, Useless> {
     let text = std::str::from_utf8(body).map_err(|error| Useless::malformed(error.to_string()))?;
     text.parse::<Document>().map_err(|error| Useless::malformed(error.to_string()))
-}
-
-/// What stands for a text or a sound in the configuration.
-fn announcement(account: &Account, settings: &Settings, sound: &Sound) -> Option<Arc<Announcement>> {
-    let named = |name: &String| settings.announcements.get(name).cloned();
-    match sound {
-        Sound::Say(text) => account.sounds.get(text).or(account.say.as_ref()).and_then(named),
-        Sound::Play(sound) => account.sounds.get(sound).and_then(named).or_else(|| named(sound)),
-    }
 }
 
 /// A SIP URI without the headers that would get into requests of ours.

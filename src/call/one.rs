@@ -266,7 +266,7 @@ impl Call {
         let parties = self.parties.iter().filter_map(Party::poll_timeout).min();
         let answering = self.answering.as_ref().and_then(Answering::poll_timeout);
         let answering = answering.filter(|_| !self.is_ending());
-        let program = self.application.as_ref().and_then(|application| application.program.poll_timeout());
+        let program = self.application.as_ref().and_then(|application| application.poll_timeout());
         let program = program.filter(|_| !self.is_ending());
         [state, link, transfer, parties, answering, program].into_iter().flatten().min()
     }
@@ -310,6 +310,7 @@ impl Call {
         if !self.is_ending() {
             self.handle_answering_timeout(hands);
             self.with_program(hands, Program::handle_timeout);
+            self.handle_sound_timeout(hands);
         }
     }
 

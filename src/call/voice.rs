@@ -4,12 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use media::{AudioFormat, Wav};
+
 use super::command::RecordMode;
 use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
 use super::settings::{Engine, RecordingSettings};
 use super::view::{AnsweredBy, SentQuality};
+
+/// The longest recorded audio: a minute at 8,000 samples a second.
+const LONGEST: usize = 60 * 8000;
 
 /// An order to a worker. Orders of one call are carried out in the order given.
 #[derive(Debug, Clone)]
@@ -138,6 +143,25 @@ pub struct Announcement {
 }
 
 impl Announcement {
+    /// The audio of a WAV file.
+    ///
+    /// # Errors
+    /// Why it cannot be played, and what to write, as the rest of a sentence.
+    pub fn of_wav(name: &str, file: &[u8]) -> Result<Self, String> {
+        let refused =
+            |error| format!("cannot be played: {error}; write a WAV file, 8000 Hz, mono, PCM or G.711");
+        let wav = Wav::parse(file).map_err(refused)?;
+        let format = wav.telephone().map_err(refused)?;
+        let samples = wav.data.len() / format.bytes_per_sample();
+        if samples == 0 || samples > LONGEST {
+            return Err("cannot be played: it is empty or longer than a minute".to_owned());
+        }
+        let mut pcmu = vec![0; samples];
+        let written = format.convert(AudioFormat::Pcmu, wav.data, &mut pcmu);
+        pcmu.truncate(written);
+        Ok(Self { name: name.to_owned(), pcmu })
+    }
+
     /// How long it takes to play.
     pub fn length(&self) -> Duration {
         Duration::from_millis(self.pcmu.len() as u64 / 8)

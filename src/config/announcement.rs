@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use media::{AudioFormat, Wav};
-
 use super::mistake::Problem;
 use super::section::Section;
 use super::surroundings::Surroundings;
 use crate::call::Announcement;
 
-/// A minute at 8,000 samples a second.
-const LONGEST: usize = 60 * 8000;
-
 /// The announcement that comes with the edge.
 pub(super) fn built_in() -> Arc<Announcement> {
     static BUILT_IN: LazyLock<Arc<Announcement>> = LazyLock::new(|| {
         let file = include_bytes!("../../fixtures/audio/announcement.wav");
-        Arc::new(read("built-in", file).expect("the file was checked in and is tested"))
+        Arc::new(Announcement::of_wav("built-in", file).expect("the file was checked in and is tested"))
     });
     Arc::clone(&BUILT_IN)
 }
@@ -44,21 +39,7 @@ pub(super) fn all(top: &mut Section<'_>, surroundings: &Surroundings) -> BTreeMa
 /// The announcement in a file.
 pub(super) fn load(path: &str, surroundings: &Surroundings) -> Result<Arc<Announcement>, String> {
     let file = std::fs::read(surroundings.path(path)).map_err(|error| format!("cannot be read: {error}"))?;
-    read(path, &file).map(Arc::new)
-}
-
-fn read(name: &str, file: &[u8]) -> Result<Announcement, String> {
-    let refused = |error| format!("cannot be played: {error}; write a WAV file, 8000 Hz, mono, PCM or G.711");
-    let wav = Wav::parse(file).map_err(refused)?;
-    let format = wav.telephone().map_err(refused)?;
-    let samples = wav.data.len() / format.bytes_per_sample();
-    if samples == 0 || samples > LONGEST {
-        return Err("cannot be played: it is empty or longer than a minute".to_owned());
-    }
-    let mut pcmu = vec![0; samples];
-    let written = format.convert(AudioFormat::Pcmu, wav.data, &mut pcmu);
-    pcmu.truncate(written);
-    Ok(Announcement { name: name.to_owned(), pcmu })
+    Announcement::of_wav(path, &file).map(Arc::new)
 }
 
 #[cfg(test)]

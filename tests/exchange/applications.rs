@@ -387,6 +387,87 @@ fn keys_of_the_caller_are_gathered_and_told() {
     assert_eq!(fields(&request)["Digits"], "42");
 }
 
+fn wav(samples: usize) -> Vec<u8> {
+    let data = vec![0xff; samples];
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + samples as u32).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16_u32.to_le_bytes());
+    // G.711 mu-law, one channel, 8,000 samples a second.
+    for word in [7_u16, 1, 8000, 0, 8000, 0, 1, 8] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(b"data");
+    file.extend((samples as u32).to_le_bytes());
+    file.extend(data);
+    file
+}
+
+/// The sounds that were asked for.
+fn sounds(line: &Line) -> Vec<(FetchId, String)> {
+    let fetched = line.fetched.iter().filter(|(id, _)| matches!(id, FetchId::Sound { .. }));
+    fetched.map(|(id, request)| (*id, request.url.clone())).collect()
+}
+
+#[test]
+fn a_sound_is_fetched_once_and_heard_as_often_as_it_is_to_be() {
+    let (mut line, _) = answered(run("<Play loop='2'>https://app.example/hello.wav</Play>"));
+    let (id, url) = sounds(&line)[0].clone();
+    assert_eq!(url, "https://app.example/hello.wav");
+
+    fetched(&mut line, id, Ok(WebAnswer { status: 200, body: wav(800).into() }));
+    for _ in 0..2 {
+        assert!(
+            matches!(line.orders.last(), Some(VoiceOrder::Announce { audio, .. }) if audio.pcmu.len() == 800)
+        );
+        line.pass(Duration::from_millis(100));
+        line.orders.clear();
+        line.fact(VoiceFact::Announced { leg: FIRST_LEG });
+    }
+
+    assert_eq!(sounds(&line).len(), 1);
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::ApiHungUp));
+}
+
+#[test]
+fn a_sound_that_cannot_be_had_or_played_is_passed_over() {
+    for outcome in [
+        Ok(WebAnswer { status: 404, body: Default::default() }),
+        Ok(WebAnswer { status: 200, body: "ID3 no wave".into() }),
+        Ok(WebAnswer { status: 200, body: wav(0).into() }),
+        Err(WebFailure::TooLong),
+    ] {
+        let (mut line, _) = answered(run("<Play>https://app.example/hello.mp3</Play><Say>Welcome</Say>"));
+        let (id, _) = sounds(&line)[0].clone();
+        fetched(&mut line, id, outcome);
+        assert!(
+            matches!(line.orders.last(), Some(VoiceOrder::Announce { audio, .. }) if audio.name == "sorry")
+        );
+    }
+    let (mut line, _) = answered(run("<Play>https://app.example/never.wav</Play>"));
+    line.pass(Duration::from_secs(20));
+    assert_eq!(
+        line.last().edge.end_reason,
+        Some(EndReason::ApiHungUp),
+        "one that never comes is not waited for"
+    );
+    let (line, _) = answered(run("<Play>nothing</Play>"));
+    assert!(sounds(&line).is_empty());
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::ApiHungUp));
+}
+
+#[test]
+fn a_sound_that_comes_when_other_things_go_on_is_not_heard() {
+    let (mut line, _) = answered(run("<Play>https://app.example/hello.wav</Play>"));
+    let (id, _) = sounds(&line)[0].clone();
+    update(&mut line, run("<Pause length='9'/>"));
+    line.orders.clear();
+
+    fetched(&mut line, id, Ok(WebAnswer { status: 200, body: wav(800).into() }));
+
+    assert!(line.orders.is_empty());
+}
+
 /// The worker opens the human's port, and their telephone rings.
 fn reach(line: &mut Line) -> (DialogId, sip::Message) {
     line.heard.clear();

@@ -373,7 +373,9 @@ impl Exchange {
             FetchId::Document { call, number } => {
                 self.with_call(now, call, |call, hands| call.application_told(hands, number, outcome));
             }
-            FetchId::Sound { .. } => {}
+            FetchId::Sound { call, number } => {
+                self.with_call(now, call, |call, hands| call.sound_fetched(hands, number, outcome));
+            }
             FetchId::Told { call, number } => {
                 self.callbacks.fetched(now, call, number, &outcome, &mut self.outputs);
             }
