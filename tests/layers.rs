@@ -83,6 +83,7 @@ const PURE: &[&str] = &[
     "src/worker/line.rs",
     "src/worker/ports.rs",
     "src/worker/relay.rs",
+    "src/worker/silence.rs",
     "src/worker/tape.rs",
     "src/worker/voice.rs",
     "src/worker/voice/attending.rs",

@@ -182,6 +182,19 @@ fn a_caller_whose_packets_stop_is_quiet() {
 }
 
 /// From the end of the caller's words to the engine's first packet, each turn.
+/// The engine speaks for a second, nobody for three, the caller for one, nobody again.
+#[test]
+fn whose_turn_it_is_and_how_long_they_are_silent_is_told_where_somebody_waits_for_it() {
+    let mut call = Call::with_policy(BargeInPolicy::Engine);
+    call.voice.watch_silence(vec![Duration::from_secs(2)], vec![Duration::from_secs(1)]);
+    call.say_audio(1, &[0x90; 8 * 1_000]);
+
+    call.converse(350, |beat| (200..250).contains(&beat));
+
+    let told: Vec<_> = call.facts.iter().filter_map(silent).collect();
+    assert_eq!(told, [(callingedge::call::Voice::Caller, 2), (callingedge::call::Voice::Engine, 1)]);
+}
+
 #[test]
 fn how_long_an_engine_takes_to_answer_is_told() {
     let mut call = Call::with_policy(BargeInPolicy::Engine);
@@ -804,6 +817,10 @@ impl Call {
         let messages = std::iter::from_fn(|| self.out.pop());
         messages.filter(|(form, _)| *form == Form::Binary).map(|(_, message)| message.to_vec()).collect()
     }
+}
+
+fn silent(fact: &VoiceFact) -> Option<(callingedge::call::Voice, u64)> {
+    if let VoiceFact::Silent { who, lasted } = fact { Some((*who, lasted.as_secs())) } else { None }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]

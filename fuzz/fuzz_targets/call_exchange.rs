@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use callingedge::call::{
     CallId, Command, Destinations, Dialect, Engine, EngineCommand, EngineFailure, EventBody, Exchange, FIRST_LEG, Fallback, Mode,
-    Output, Provider, ProviderKind, Record, RequestId, Settings, Tenant, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder,
-    VoiceSummary,
+    Output, Provider, ProviderKind, Record, RequestId, Settings, Tenant, TransferManner, Trunk, TrunkTarget, UnknownSources,
+    VoiceFact, VoiceOrder, VoiceSummary,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -163,7 +163,7 @@ impl Run {
             2 => EngineCommand::Reject { status: u16::from(detail) * 4, reason: "\"\r\n".into() },
             3 => EngineCommand::Redirect { to: to() },
             4 => EngineCommand::EarlyMedia,
-            5 => EngineCommand::Transfer { id: None, to: to(), reason: None },
+            5 => EngineCommand::Transfer { id: None, to: to(), reason: None, manner: TransferManner::default() },
             6 => EngineCommand::HangUp { id: None, reason: None, drain: detail & 8 == 0 },
             _ => EngineCommand::Ring,
         };

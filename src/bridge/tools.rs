@@ -8,7 +8,7 @@ use media::Digit;
 use serde_json::{Value, json};
 
 use super::said::Said;
-use crate::call::{EngineCommand, EngineEvent, TransferState, TransferStep};
+use crate::call::{EngineCommand, EngineEvent, TransferManner, TransferState, TransferStep};
 
 /// How long each key is pressed.
 const DIGIT: Duration = Duration::from_millis(160);
@@ -65,7 +65,8 @@ pub(super) fn ask<'a>(id: &str, name: &str, arguments: &Value) -> Asked<'a> {
         "transfer_call" => match text("to").filter(|to| !to.trim().is_empty()) {
             Some(to) => {
                 let (id, reason) = (Some(id.to_owned()), text("reason"));
-                Asked::Ordered(Said::Command(EngineCommand::Transfer { id, to, reason }))
+                let manner = TransferManner::default();
+                Asked::Ordered(Said::Command(EngineCommand::Transfer { id, to, reason, manner }))
             }
             None => Asked::Refused("`to` is missing: write a number or a SIP URI".to_owned()),
         },

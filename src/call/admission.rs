@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sip::auth::Algorithm;
 
 use super::account::{Account, no_engine};
+use super::clock::Timestamp;
 use super::command::CommandError;
 use super::ids::{EngineName, ProviderKey, TenantId};
 use super::pace::Pace;
@@ -57,6 +58,23 @@ pub(super) struct Destination {
     pub(super) handling: Arc<Handling>,
     /// Who runs the call in the place of an engine.
     pub(super) account: Option<Arc<Account>>,
+}
+
+impl Destination {
+    /// Where it leads at this time: elsewhere when nobody is there.
+    pub(super) fn at(self, settings: &Settings, now: Timestamp) -> Self {
+        let closed = self.handling.closed.as_ref().filter(|closed| !closed.hours.are_open(now));
+        let Some(instead) = closed.map(|closed| closed.instead.clone()) else { return self };
+        match settings.engines.get(&instead.engine) {
+            Some(engine) => Self {
+                engine: engine.clone(),
+                mode: instead.mode,
+                handling: instead.handling.clone(),
+                ..self
+            },
+            None => self,
+        }
+    }
 }
 
 /// Whether any provider's requests come from `source`.

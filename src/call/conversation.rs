@@ -46,6 +46,7 @@ impl Call {
         self.let_speak(hands);
         self.begin_recording(hands);
         self.listen_who_answered(hands);
+        self.watch_silence(hands);
         self.call_first_human(hands);
         self.application_answered(hands);
     }
@@ -391,7 +392,9 @@ impl Call {
                     "an answered call is handed over by transfer",
                 );
             }
-            EngineCommand::Transfer { id, to, reason } => self.engine_transfers(hands, id, &to, reason),
+            EngineCommand::Transfer { id, to, reason, manner } => {
+                self.engine_transfers(hands, id, &to, reason, &manner);
+            }
             EngineCommand::Mode { id, mode, to, reason } => {
                 self.engine_switches(hands, id, mode, to.as_deref(), reason);
             }
@@ -401,8 +404,12 @@ impl Call {
             }
             EngineCommand::HangUp { reason, drain, .. } => self.engine_hangs_up(hands, reason, drain),
             EngineCommand::Context(context) => {
+                let intent = context.intent.clone();
                 self.story.change(hands.outputs, |view| view.context.merge(context));
                 self.story.show(hands.outputs);
+                if let Some(intent) = intent {
+                    self.intent_told(hands, &intent);
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
+use super::command::{MachineForHuman, OnFailure, TransferStyle};
 use super::context::Context;
 use super::event::EndReason;
 use super::identity::Identity;
@@ -256,6 +257,23 @@ pub struct TransferStep {
     pub sip: Option<(u16, String)>,
 }
 
+/// How a caller is to be handed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransferManner {
+    /// By REFER, by a leg of ours, or by what works.
+    pub style: TransferStyle,
+    /// The name of what the human hears before they are joined.
+    pub announce: Option<String>,
+    /// When nobody takes the caller.
+    pub on_failure: OnFailure,
+    /// Further targets, in order: numbers or SIP URIs.
+    pub then: Vec<String>,
+    /// When a machine answers for the human; what the workflow says when not given.
+    pub on_machine: Option<MachineForHuman>,
+    /// Whether the engine assists afterwards.
+    pub assist_after: bool,
+}
+
 /// Where a transfer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -301,6 +319,8 @@ pub enum EngineCommand {
         to: String,
         /// Free text.
         reason: Option<String>,
+        /// How.
+        manner: TransferManner,
     },
     /// Give the conversation another owner.
     Mode {

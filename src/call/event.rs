@@ -85,6 +85,8 @@ pub enum EndReason {
     MachineAnswered,
     /// A transfer failed, and it was asked to end the call then.
     TransferFailed,
+    /// A rule of the call's workflow ended it.
+    RuleHungUp,
     /// Our answer was never acknowledged.
     NotAcknowledged,
     /// The edge was stopped and the call did not end within the drain limit.

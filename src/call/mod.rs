@@ -20,6 +20,7 @@ mod destination;
 mod engine;
 mod event;
 mod exchange;
+mod hours;
 mod identity;
 mod ids;
 mod inbound;
@@ -41,6 +42,7 @@ mod redirect;
 mod reference;
 mod registration;
 mod resumption;
+mod rules;
 mod settings;
 mod standby;
 mod strangers;
@@ -65,10 +67,12 @@ pub use command::{
 pub use context::Context;
 pub use destination::{Destinations, Forbidden, Place, country_of, home};
 pub use engine::{
-    Dialect, DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferState, TransferStep,
+    Dialect, DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferManner,
+    TransferState, TransferStep,
 };
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};
+pub use hours::{Closed, Holiday, Hours, Opening};
 pub use identity::{Diverted, Identity, Person, Privacy, Visited};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};
 pub use naming::{Located, TargetName, TrunkNames};
@@ -77,6 +81,7 @@ pub use output::{Health, Output, RegistrationHealth, RegistrationState, TargetHe
 pub use program::Source;
 pub use record::{CallRecord, EventRecord, Idempotency, Layer, Milestone, Record, RecordNumber};
 pub use resumption::{ResumeOffer, ResumeToken};
+pub use rules::{Action, Rule, Trigger};
 pub use settings::{
     AfterHuman, Ban, BargeInPolicy, Engine, Fallback, Handling, IdentityHeader, InboundAuth, InboundDigest,
     NumberPattern, Provider, ProviderKind, RecordingSettings, RingGroup, Route, Settings, Tenant, Trunk,

@@ -378,6 +378,20 @@ impl Call {
         reason: &str,
         by: Asker,
     ) {
+        let groups = self.humans(hands);
+        self.escalate_to(hands, groups, give_up, mode, reason, by);
+    }
+
+    /// These are wanted, because of a rule.
+    pub(super) fn escalate_to(
+        &mut self,
+        hands: &mut Hands<'_>,
+        groups: VecDeque<Vec<Destination>>,
+        give_up: GiveUp,
+        mode: Mode,
+        reason: &str,
+        by: Asker,
+    ) {
         let order = Order {
             style: TransferStyle::Bridge,
             give_up,
@@ -389,7 +403,6 @@ impl Call {
             mode,
             referral: None,
         };
-        let groups = self.humans(hands);
         self.begin_transfer(hands, order, groups);
     }
 

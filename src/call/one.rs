@@ -141,6 +141,8 @@ pub(super) struct Call {
     pub(super) record: RecordMode,
     /// Where it matters who answered.
     pub(super) answering: Option<Answering>,
+    /// How often the engine has told each intent that a rule waits for.
+    pub(super) intents: BTreeMap<String, u32>,
     /// The API has put the caller on hold.
     pub(super) on_hold: bool,
     /// Whom nobody hears because the API said so.
@@ -209,6 +211,7 @@ impl Call {
             waits: false,
             record,
             answering: None,
+            intents: BTreeMap::new(),
             on_hold: false,
             muted: Vec::new(),
             masked: false,
@@ -347,6 +350,7 @@ impl Call {
                 self.milestone(hands, Layer::Media, "digit received", how);
                 if !self.masked {
                     self.key_pressed(hands, leg, digit);
+                    self.key_for_rule(hands, leg, digit);
                 }
             }
             VoiceFact::AnsweredBy { leg, who, confidence } if leg == self.leg.id => {
@@ -366,6 +370,7 @@ impl Call {
             VoiceFact::Inactive { .. } => self.silent(hands),
             VoiceFact::Announced { leg } if leg != self.leg.id => self.party_announced(hands, leg),
             VoiceFact::Announced { .. } => self.announced(hands),
+            VoiceFact::Silent { who, lasted } => self.silence_heard(hands, who, lasted),
             VoiceFact::Drained => self.drained(hands),
             VoiceFact::Closed(summary) => self.closed(hands, summary),
         }

@@ -12,9 +12,11 @@ use super::account::Account;
 use super::command::{MachineForHuman, RecordMode};
 use super::destination::Destinations;
 use super::engine::Dialect;
+use super::hours::Closed;
 use super::ids::{CallId, EngineName, ProviderKey, TenantId};
 use super::naming::TrunkNames;
 use super::number::NumberRules;
+use super::rules::Rule;
 use super::view::Mode;
 use super::voice::Announcement;
 
@@ -365,6 +367,10 @@ pub struct Handling {
     pub after_human: Option<AfterHuman>,
     /// The key that calls a human.
     pub human_key: Option<media::Digit>,
+    /// How calls from the far end are treated when nobody is there.
+    pub closed: Option<Closed>,
+    /// What is done when something happens; the first that fits.
+    pub rules: Vec<Rule>,
     /// A human takes the place of an engine that is lost or cannot be had.
     pub human_for_engine: bool,
     /// Whether calls are recorded when they do not say.

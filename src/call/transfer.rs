@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 
 use super::command::{CommandError, MachineForHuman, TransferCall, TransferStyle, TransferTarget};
-use super::engine::{EngineEvent, TransferState, TransferStep};
+use super::engine::{EngineEvent, TransferManner, TransferState, TransferStep};
 use super::event::{Asker, EndReason, EventKind};
 use super::ids::LegId;
 use super::inbound::reason_header;
@@ -152,49 +152,71 @@ impl Call {
         ordered: TransferCall,
     ) -> Result<(), CommandError> {
         self.may_transfer()?;
+        let to = target(&ordered.to)?;
+        let then = ordered.then.iter().map(|further| target(further).map(str::to_owned));
+        let manner = TransferManner {
+            style: ordered.style,
+            announce: ordered.announce,
+            on_failure: ordered.on_failure,
+            then: then.collect::<Result<_, _>>()?,
+            on_machine: ordered.on_machine,
+            assist_after: ordered.assist_after,
+        };
+        let (order, groups) = self.order(hands, to, &manner)?;
+        if let Some(context) = ordered.context {
+            self.story.change(hands.outputs, |view| view.context.merge(context));
+        }
+        let order = Order { reason: ordered.reason, ..order };
+        self.begin_transfer(hands, order, groups);
+        Ok(())
+    }
+
+    /// What is asked for, if it can be done so.
+    fn order(
+        &self,
+        hands: &mut Hands<'_>,
+        to: &str,
+        manner: &TransferManner,
+    ) -> Result<(Order, VecDeque<Vec<Destination>>), CommandError> {
         let unsupported = |field, problem| Err(CommandError::TransferUnsupported { field, problem });
         let own_legs = self.provider.trunk.is_outbound();
-        match ordered.style {
+        match manner.style {
             TransferStyle::Attended | TransferStyle::Bridge if !own_legs => {
                 return unsupported("style", "the trunk has no `target` to call over: write `blind`");
             }
-            TransferStyle::Blind if ordered.announce.is_some() => {
+            TransferStyle::Blind if manner.announce.is_some() => {
                 return unsupported("announce", "nothing can be whispered before a blind transfer");
             }
-            TransferStyle::Blind if ordered.assist_after => {
+            TransferStyle::Blind if manner.assist_after => {
                 return unsupported("assist_after", "the call leaves the edge with a blind transfer");
             }
             TransferStyle::Blind | TransferStyle::Auto | TransferStyle::Attended | TransferStyle::Bridge => {}
         }
-        let announce = ordered.announce.map(|name| announcement(hands, &name)).transpose()?;
-        let mut groups = VecDeque::from([vec![self.resolve(hands, &ordered.to, "to")?]]);
-        for further in &ordered.then {
-            groups.push_back(vec![self.resolve(hands, further, "then")?]);
-        }
-        if let Some(context) = ordered.context {
-            self.story.change(hands.outputs, |view| view.context.merge(context));
+        let announce = manner.announce.as_ref().map(|name| announcement(hands, name)).transpose()?;
+        let mut groups = VecDeque::from([vec![self.destination_of(hands, to, "to")?]]);
+        for further in &manner.then {
+            groups.push_back(vec![self.destination_of(hands, further, "then")?]);
         }
         // Only a leg of ours can be briefed, or listened to by the engine.
-        let own_leg_wanted = announce.is_some() || ordered.assist_after;
-        let style = match ordered.style {
+        let own_leg_wanted = announce.is_some() || manner.assist_after;
+        let style = match manner.style {
             TransferStyle::Auto if own_leg_wanted && own_legs => TransferStyle::Bridge,
             TransferStyle::Auto | TransferStyle::Blind | TransferStyle::Attended | TransferStyle::Bridge => {
-                ordered.style
+                manner.style
             }
         };
         let order = Order {
             style,
-            give_up: ordered.on_failure.into(),
-            reason: ordered.reason,
+            give_up: manner.on_failure.into(),
+            reason: None,
             announce,
-            on_machine: ordered.on_machine.unwrap_or(self.handling.human_machine),
+            on_machine: manner.on_machine.unwrap_or(self.handling.human_machine),
             re: None,
             by: Asker::Api,
-            mode: if ordered.assist_after { Mode::Assist } else { Mode::Routing },
+            mode: if manner.assist_after { Mode::Assist } else { Mode::Routing },
             referral: None,
         };
-        self.begin_transfer(hands, order, groups);
-        Ok(())
+        Ok((order, groups))
     }
 
     /// Those of the workflow, in the groups in which they are called. Who may not be dialled is left out.
@@ -216,22 +238,12 @@ impl Call {
         id: Option<String>,
         to: &str,
         reason: Option<String>,
+        manner: &TransferManner,
     ) {
-        let possible = self.may_transfer().and_then(|()| self.destination_of(hands, to, "to"));
-        match possible {
-            Ok(to) => {
-                let order = Order {
-                    style: TransferStyle::Auto,
-                    give_up: GiveUp::Back,
-                    reason,
-                    announce: None,
-                    on_machine: self.handling.human_machine,
-                    re: id,
-                    by: Asker::Engine,
-                    mode: Mode::Routing,
-                    referral: None,
-                };
-                self.begin_transfer(hands, order, [vec![to]].into());
+        match self.may_transfer().and_then(|()| self.order(hands, to, manner)) {
+            Ok((order, groups)) => {
+                let order = Order { reason, re: id, by: Asker::Engine, ..order };
+                self.begin_transfer(hands, order, groups);
             }
             Err(error) => self.refuse_engine(hands, id, error.code(), &error.to_string()),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use media::{AudioFormat, Wav};
 
-use super::command::RecordMode;
+use super::command::{RecordMode, Voice};
 use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::EndReason;
 use super::ids::{FIRST_LEG, LegId};
@@ -76,6 +76,13 @@ pub enum VoiceOrder {
     DetectAnswerer {
         /// The leg.
         leg: LegId,
+    },
+    /// Tell of silences between engine and caller that last so long, the shortest first; told as [`VoiceFact::Silent`].
+    WatchSilence {
+        /// Of the caller, after the engine has spoken.
+        caller: Vec<Duration>,
+        /// Of the engine, after the caller has spoken, and from the beginning on.
+        engine: Vec<Duration>,
     },
     /// Record what the leg says and hears.
     Record {
@@ -254,6 +261,13 @@ pub enum VoiceFact {
         leg: LegId,
         /// From the end of the speech to the first packet of the engine.
         after: Duration,
+    },
+    /// Nobody speaks, for so long.
+    Silent {
+        /// Whose turn it is.
+        who: Voice,
+        /// One of the lengths that were waited for.
+        lasted: Duration,
     },
     /// No RTP from the far end for the configured time, though some should come.
     Inactive {

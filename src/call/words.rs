@@ -50,6 +50,7 @@ pub fn status(view: &CallView) -> &'static str {
                 | EndReason::MediaIncompatible
                 | EndReason::MachineAnswered
                 | EndReason::TransferFailed
+                | EndReason::RuleHungUp
                 | EndReason::EdgeShutdown
                 | EndReason::EdgeRestarted
                 | EndReason::EdgeFailed,

@@ -14,12 +14,14 @@ mod credentials;
 mod daemon;
 mod engines;
 mod example;
+mod hours;
 mod intakes;
 mod manners;
 mod mistake;
 mod names;
 mod overlap;
 mod providers;
+mod rules;
 mod section;
 mod sip_tls;
 mod surroundings;
@@ -300,7 +302,8 @@ fn read(mut top: Section<'_>, surroundings: &Surroundings) -> Option<Config> {
     let recording = daemon::recording(&mut top, surroundings);
     let announcements = announcement::all(&mut top, surroundings);
     let engines = engines::engines(top.named_sections("engines"), surroundings);
-    let workflows = workflows::workflows(top.named_sections("workflows"), surroundings, &engines);
+    let hours = hours::hours(top.named_sections("hours"));
+    let workflows = workflows::workflows(top.named_sections("workflows"), surroundings, &engines, &hours);
     let providers = providers::providers(
         top.named_sections("providers"),
         surroundings,

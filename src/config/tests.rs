@@ -372,6 +372,26 @@ fn a_mistake_names_its_line_and_says_what_to_write() {
             "`human_key` in [workflows.w] at line 14: `00` is not a key; write one of 0-9, *, #, A-D",
         ),
         (
+            "[workflows.w]\nengine = \"bot\"\n[[workflows.w.rules]]\nwhen = \"key\"\nthen = \"human\"\nkey = \"9\"",
+            "`then` in [workflows.w.rules] at line 16: nobody can be called: write `humans` in the workflow",
+        ),
+        (
+            "[workflows.w]\nengine = \"bot\"\n[[workflows.w.rules]]\nwhen = \"caller_silent\"\nthen = \"hang_up\"\nkey = \"9\"\nafter_sec = 5",
+            "`key` in [workflows.w.rules] at line 17: it belongs to `when = \"key\"`; leave it out",
+        ),
+        (
+            "[workflows.w]\nengine = \"bot\"\nhours = \"office\"\nclosed = \"w\"\n[hours.office]\nzone = \"Europe/Berlin\"\nopen = [\"mon-fri 09:00-17:00\"]",
+            "`closed` in [workflows.w] at line 15: that workflow has `hours` itself; name one that is always there",
+        ),
+        (
+            "[hours.office]\nzone = \"Europe/Berlni\"\nopen = [\"mon-fri 09:00-17:00\"]",
+            "`zone` in [hours.office] at line 13: `Europe/Berlni` is no time zone; write one like Europe/Berlin or America/New_York",
+        ),
+        (
+            "[hours.office]\nzone = \"Europe/Berlin\"\nopen = [\"mon-fri 9-17\"]",
+            "`open` in [hours.office] at line 14: `mon-fri 9-17` is no opening; write days and a time, like \"mon-fri 09:00-17:00\"",
+        ),
+        (
             "[workflows.w]\nengine = \"bot\"\nhuman_key = \"0\"",
             "`human_key` in [workflows.w] at line 14: nobody can be called: write `humans` as well",
         ),

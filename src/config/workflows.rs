@@ -6,15 +6,17 @@ use std::sync::Arc;
 use super::announcement;
 use super::mistake::Problem;
 use super::names::Named;
+use super::rules;
 use super::section::Section;
 use super::surroundings::Surroundings;
 use crate::call::{
-    AfterHuman, Engine, EngineName, Handling, MachineForHuman, Mode, RecordMode, RingGroup, Workflow,
+    AfterHuman, Closed, Engine, EngineName, Handling, Hours, MachineForHuman, Mode, RecordMode, RingGroup,
+    Workflow,
 };
 use crate::spelling;
 
 /// Who owns the conversation.
-const MODES: [(&str, Mode); 4] = [
+pub(super) const MODES: [(&str, Mode); 4] = [
     ("ai_only", Mode::AiOnly),
     ("ai_first", Mode::AiFirst),
     ("assist", Mode::Assist),
@@ -37,13 +39,61 @@ pub(super) fn workflows(
     sections: Vec<(String, Section<'_>)>,
     surroundings: &Surroundings,
     engines: &Named<EngineName, Arc<Engine>>,
+    hours: &BTreeMap<String, Option<Arc<Hours>>>,
 ) -> Named<String, Arc<Workflow>> {
+    let names: Vec<String> = sections.iter().map(|(name, _)| name.clone()).collect();
+    let with_hours: Vec<&String> =
+        sections.iter().filter(|(_, section)| section.is_there("hours")).map(|(name, _)| name).collect();
+    let with_hours: Vec<String> = with_hours.into_iter().cloned().collect();
     let mut workflows = Named::new();
-    for (name, section) in sections {
+    let mut closing = Vec::new();
+    for (name, mut section) in sections {
+        let closed = closed(&mut section, hours, &names, &with_hours);
         let workflow = workflow(section, surroundings, engines);
+        closing.extend(closed.map(|closed| (name.clone(), closed)));
         workflows.insert(name.clone(), workflow.map(|workflow| (name, Arc::new(workflow))));
     }
+    for (name, (hours, instead)) in closing {
+        let instead = workflows.known.get(&instead).cloned();
+        if let (Some(workflow), Some(instead)) = (workflows.known.get_mut(&name), instead) {
+            let workflow = Arc::make_mut(workflow);
+            Arc::make_mut(&mut workflow.handling).closed = Some(Closed { hours, instead });
+        }
+    }
     workflows
+}
+
+/// When somebody is there, and by the name of which workflow calls are treated at any other time.
+fn closed(
+    section: &mut Section<'_>,
+    hours: &BTreeMap<String, Option<Arc<Hours>>>,
+    names: &[String],
+    with_hours: &[String],
+) -> Option<(Arc<Hours>, String)> {
+    let (named, instead) = (section.text("hours"), section.text("closed"));
+    if section.is_there("hours") != section.is_there("closed") {
+        let key = if named.is_some() { "hours" } else { "closed" };
+        let problem = "write both: `hours`, and in `closed` the workflow of any other time".to_owned();
+        section.object(key, Problem::Conflict(problem));
+    }
+    let (named, instead) = (named?, instead?);
+    let known: Vec<&str> = hours.keys().map(String::as_str).collect();
+    let unknown = |what, name: &str, known: &[&str]| Problem::UnknownName {
+        what,
+        name: name.to_owned(),
+        nearest: spelling::nearest(name, known.iter().copied()).map(str::to_owned),
+    };
+    if !hours.contains_key(&named) {
+        section.object("hours", unknown("hours", &named, &known));
+    }
+    let workflows: Vec<&str> = names.iter().map(String::as_str).collect();
+    if !names.contains(&instead) {
+        section.object("closed", unknown("workflow", &instead, &workflows));
+    } else if with_hours.contains(&instead) {
+        let problem = "that workflow has `hours` itself; name one that is always there".to_owned();
+        section.object("closed", Problem::Conflict(problem));
+    }
+    Some((hours.get(&named)?.clone()?, instead))
 }
 
 fn workflow(
@@ -72,6 +122,8 @@ fn workflow(
         after_human: section.choice("after_human", &AFTER),
         human_key: section.parsed("human_key", key),
         human_for_engine: section.flag("human_for_engine").unwrap_or(mode == Mode::AiFirst),
+        closed: None,
+        rules: rules::rules(&mut section, surroundings, !humans.is_empty()),
         record: section.choice("record", &RECORD).unwrap_or_default(),
         dispositions: section.list("dispositions", disposition).unwrap_or_default(),
         humans,
@@ -95,7 +147,7 @@ fn workflow(
     Some(Workflow { engine: engine?.as_str().into(), mode, handling: Arc::new(handling) })
 }
 
-fn key(text: &str) -> Result<media::Digit, String> {
+pub(super) fn key(text: &str) -> Result<media::Digit, String> {
     let mut keys = text.chars();
     match (keys.next().map(media::Digit::try_from), keys.next()) {
         (Some(Ok(digit)), None) => Ok(digit),

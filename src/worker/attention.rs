@@ -37,6 +37,8 @@ pub(super) struct Attention {
     last_heard: Option<Instant>,
     /// Whether the last packet carried the engine's voice.
     pub(super) is_speaking: bool,
+    /// The caller speaks.
+    pub(super) caller_speaks: bool,
     /// Since when the caller interrupts, while the engine is still heard.
     pub(super) interrupted: Option<Instant>,
     pub(super) held_since: Option<Instant>,
@@ -55,6 +57,7 @@ impl Attention {
             heard: Vec::with_capacity(4 * SAMPLES_PER_BEAT),
             last_heard: None,
             is_speaking: false,
+            caller_speaks: false,
             interrupted: None,
             held_since: None,
             waiting_since: None,

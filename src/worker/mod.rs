@@ -21,6 +21,7 @@ mod poller;
 mod ports;
 mod recorder;
 mod relay;
+mod silence;
 mod slab;
 mod sockets;
 mod tally;

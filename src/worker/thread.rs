@@ -533,6 +533,7 @@ impl Shared {
             VoiceOrder::Route(route) => call.voice.route(now, route, &mut turn),
             VoiceOrder::Wait { leg, audio } => call.voice.wait(leg, audio),
             VoiceOrder::CloseLeg(leg) => return self.close_leg(now, call, leg),
+            VoiceOrder::WatchSilence { caller, engine } => call.voice.watch_silence(caller, engine),
             VoiceOrder::DetectAnswerer { leg } => call.voice.detect_answerer(leg),
             VoiceOrder::Record { leg, mode, to } => {
                 call.tape_to = call.voice.record(leg, mode).map(|layout| (to, layout));

@@ -32,6 +32,7 @@ use super::ear::{Ear, Keys};
 use super::early::Early;
 use super::histogram::Histogram;
 use super::relay::{Relay, Relayed, Spoken, Waiting, blend};
+use super::silence::Silence;
 use super::tally::Tally;
 use super::tape::{Tape, TapeLayout};
 use crate::bridge::{
@@ -105,6 +106,8 @@ pub struct Voice {
     engine: Option<Interpreter>,
     barge_in: BargeInPolicy,
     attention: Option<Box<Attention>>,
+    /// What silences are told of.
+    silence: Option<Box<Silence>>,
     /// The engine has no socket, and may get another one.
     away: bool,
     early: Early,
@@ -182,6 +185,7 @@ impl Voice {
             engine: None,
             barge_in: BargeInPolicy::default(),
             attention: None,
+            silence: None,
             away: false,
             early: Early::default(),
             playing: Playing::Engine,
@@ -575,6 +579,11 @@ impl Voice {
         if let Some(leg) = self.legs.iter_mut().find(|known| known.id == leg) {
             leg.answerer = Some(Ear::new(AnswerDetector::default()));
         }
+    }
+
+    /// Silences of the conversation between engine and caller that last so long are told.
+    pub fn watch_silence(&mut self, caller: Vec<Duration>, engine: Vec<Duration>) {
+        self.silence = Some(Silence::new(caller, engine));
     }
 
     fn tell_answerer(&mut self, leg: LegId, turn: &mut Turn<'_>) {

@@ -18,6 +18,7 @@ mod outbound;
 mod policy;
 mod registering;
 mod resumption;
+mod rules;
 mod running;
 mod shedding;
 mod standby;

@@ -52,6 +52,7 @@ fn an_engine_that_transfers_to_where_the_trunk_may_not_dial_is_told_why() {
         id: Some("t1".into()),
         to: "+19005551234".into(),
         reason: None,
+        manner: callingedge::call::TransferManner::default(),
     });
 
     let refused = line

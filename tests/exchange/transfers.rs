@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Command, CommandError, EndReason, EngineCommand, EngineEvent, EventKind, OnFailure, Status,
-    TransferCall, TransferState,
+    Answer, AnsweredBy, Command, CommandError, EndReason, EngineCommand, EngineEvent, EventKind,
+    MachineForHuman, OnFailure, Status, TransferCall, TransferManner, TransferState, TransferStyle,
+    VoiceFact,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId, StatusCode};
 
-use crate::bridging::waits;
+use crate::bridging::{HUMAN, SECOND, answer, reach, waits};
 use crate::line::Line;
 
 fn order(line: &mut Line, more: &str) -> Answer {
@@ -194,6 +195,7 @@ fn an_engine_transfers_by_its_own_word_and_hears_its_own_id() {
         id: Some("t7".into()),
         to: "sip:desk@10.0.0.9".into(),
         reason: None,
+        manner: callingedge::call::TransferManner::default(),
     });
     answer_refer(&mut line, StatusCode::ACCEPTED);
 
@@ -207,6 +209,46 @@ fn an_engine_transfers_by_its_own_word_and_hears_its_own_id() {
         _ => None,
     });
     assert_eq!(refer_to.unwrap().uri().as_str(), "sip:desk@10.0.0.9");
+}
+
+#[test]
+fn an_engine_says_how_a_caller_is_handed_over_as_the_api_does() {
+    let mut line = Line::new();
+    line.talk();
+    let manner = |style| TransferManner {
+        style,
+        then: vec!["+15550198".into()],
+        on_failure: OnFailure::HangUp,
+        on_machine: Some(MachineForHuman::Next),
+        ..TransferManner::default()
+    };
+    let transfer = |manner| EngineCommand::Transfer {
+        id: Some("t8".into()),
+        to: "+15550199".into(),
+        reason: Some("asked".into()),
+        manner,
+    };
+    let unknown = TransferManner { announce: Some("x".into()), ..manner(TransferStyle::Bridge) };
+    line.engine_says(transfer(unknown));
+    let refused = line
+        .told()
+        .into_iter()
+        .any(|event| matches!(event, EngineEvent::Refused { code, .. } if code == "announcement.not_found"));
+    assert!(refused, "{:?}", line.told());
+
+    line.engine_says(transfer(manner(TransferStyle::Bridge)));
+    for leg in [HUMAN, SECOND] {
+        let (human, _) = reach(&mut line, leg);
+        answer(&mut line, human);
+        line.fact(VoiceFact::AnsweredBy { leg, who: AnsweredBy::Machine, confidence: 0.9 });
+    }
+
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::TransferFailed));
+    let mut steps = line.told().into_iter().filter_map(|event| match event {
+        EngineEvent::Transfer(step) => Some((step.re.clone().unwrap(), step.state)),
+        _ => None,
+    });
+    assert_eq!(steps.next_back().unwrap(), ("t8".to_owned(), TransferState::Failed));
 }
 
 #[test]

@@ -278,6 +278,7 @@ impl InTime {
             | VoiceOrder::CloseLeg(_)
             | VoiceOrder::ResumeEngine { .. }
             | VoiceOrder::DetectAnswerer { .. }
+            | VoiceOrder::WatchSilence { .. }
             | VoiceOrder::Record { .. }
             | VoiceOrder::PauseRecording(_)
             | VoiceOrder::MaskKeys(_) => {}

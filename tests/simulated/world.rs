@@ -11,8 +11,8 @@ use callingedge::call::{
     EndReason, Engine, EngineCommand, EngineEvent, EngineFailure, EventBody, EventKind, Exchange, Fallback,
     Handling, LegId, LegSummary, MachineForHuman, Mode, NumberPattern, OnFailure, Output, PlaceCall,
     Provider, ProviderKind, Record, RecordNumber, RequestId, RingGroup, Route, Settings, SwitchMode, Tenant,
-    TransferCall, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources, VoiceFact, VoiceOrder,
-    VoiceSummary, WrapUp,
+    TransferCall, TransferManner, TransferStyle, TransferTarget, Trunk, TrunkTarget, UnknownSources,
+    VoiceFact, VoiceOrder, VoiceSummary, WrapUp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -455,6 +455,7 @@ impl World {
             VoiceOrder::Tell(_)
             | VoiceOrder::SendDtmf { .. }
             | VoiceOrder::Pressed { .. }
+            | VoiceOrder::WatchSilence { .. }
             | VoiceOrder::Record { .. }
             | VoiceOrder::PauseRecording(_)
             | VoiceOrder::MaskKeys(_)
@@ -565,7 +566,7 @@ impl World {
         }
         if let Some(after) = temper.transfers {
             let (id, to) = (Some("t1".into()), "+15550100".into());
-            let command = EngineCommand::Transfer { id, to, reason: None };
+            let command = EngineCommand::Transfer { id, to, reason: None, manner: TransferManner::default() };
             self.later.at(self.now + after, Happening::EngineSays(call, command));
         }
         if let Some(after) = temper.hangs_up {

@@ -16,8 +16,8 @@ use super::frame::{FrameCodec, HIGHEST_SEGMENT};
 use super::replay::Position;
 use crate::bridge::said::{Mistake, Said};
 use crate::call::{
-    CallId, Context, Direction, DtmfMethod, EndReason, EngineCommand, Identity, LegRole, Mode, ProviderKey,
-    Timestamp, TransferState,
+    CallId, Context, Direction, DtmfMethod, EndReason, EngineCommand, Identity, LegRole, MachineForHuman,
+    Mode, OnFailure, ProviderKey, Timestamp, TransferManner, TransferState, TransferStyle,
 };
 
 /// Digits in one order.
@@ -312,8 +312,7 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
         }
         "transfer" => {
             let transfer: Transfer = serde_json::from_str(text)?;
-            let (to, reason) = (transfer.to.0.one()?, transfer.reason);
-            Said::Command(EngineCommand::Transfer { id: owned(id), to, reason })
+            Said::Command(transfer.command(owned(id))?)
         }
         "mode" => {
             let ModeMessage { mode, to, reason } = serde_json::from_str(text)?;
@@ -497,6 +496,32 @@ struct Transfer {
     to: Object<Target>,
     #[serde(default)]
     reason: Option<String>,
+    #[serde(default)]
+    style: Option<TransferStyle>,
+    #[serde(default)]
+    announce: Option<String>,
+    #[serde(default)]
+    on_failure: Option<OnFailure>,
+    #[serde(default)]
+    then: Vec<Object<Target>>,
+    #[serde(default)]
+    on_machine: Option<MachineForHuman>,
+    #[serde(default)]
+    assist_after: bool,
+}
+
+impl Transfer {
+    fn command(self, id: Option<String>) -> Result<EngineCommand, Mistake> {
+        let manner = TransferManner {
+            style: self.style.unwrap_or_default(),
+            announce: self.announce,
+            on_failure: self.on_failure.unwrap_or_default(),
+            then: self.then.into_iter().map(|further| further.0.one()).collect::<Result<_, _>>()?,
+            on_machine: self.on_machine,
+            assist_after: self.assist_after,
+        };
+        Ok(EngineCommand::Transfer { id, to: self.to.0.one()?, reason: self.reason, manner })
+    }
 }
 
 #[derive(Deserialize)]

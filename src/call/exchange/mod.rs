@@ -692,7 +692,7 @@ impl Exchange {
         }
         let admitted = self.admit_inbound(now, caller, &number);
         let destination = match admitted {
-            Ok(destination) => destination,
+            Ok(destination) => destination.at(&self.settings, self.outputs.timestamp(now)),
             Err(refusal) => {
                 self.tally.refused += 1;
                 let (status, retry_after, text) = refusal.answer();

@@ -29,6 +29,9 @@ impl Voice {
                 self.release(&attention);
             }
             self.attention = leg.map(Attention::new);
+            if let Some(silence) = &mut self.silence {
+                silence.begin_anew();
+            }
         }
     }
 
@@ -48,6 +51,12 @@ impl Voice {
             attention.said_nothing();
         }
         attention.is_speaking = played == Some(Played::Audio) && playing == Playing::Engine;
+        let (engine_speaks, caller_speaks) = (attention.is_speaking, attention.caller_speaks);
+        if let Some(silence) = &mut self.silence
+            && let Some((who, lasted)) = silence.beat(now, engine_speaks, caller_speaks)
+        {
+            turn.facts.push_back(VoiceFact::Silent { who, lasted });
+        }
         let mut measured = None;
         if !attention.is_speaking
             && let Some(since) = attention.interrupted.take()
@@ -85,11 +94,13 @@ impl Voice {
         let Some(mut attention) = self.attention.take() else { return };
         match told {
             BargeIn::Pause { start, at } => {
+                attention.caller_speaks = true;
                 self.speech_began(now, now - ago(start, at), &mut attention, turn)
             }
             BargeIn::Cut { .. } => self.speech_goes_on(now, &attention, turn),
             BargeIn::Resume { .. } | BargeIn::Quiet { .. } => {
                 let at = now - BargeInDetector::QUIET;
+                attention.caller_speaks = false;
                 attention.interrupted = None;
                 attention.held_since = None;
                 // An engine that speaks already does not answer this.
