@@ -197,6 +197,7 @@ fn engine(address: SocketAddr, dialect: Dialect) -> Engine {
         accept_timeout: Duration::from_secs(10),
         fallback: None,
         idle_timeout: Duration::from_secs(60),
+        max_calls: None,
         resume_timeout: Duration::from_secs(10),
         barge_in: BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,

@@ -276,6 +276,7 @@ fn settings() -> Settings {
         resume_timeout: Duration::from_secs(5),
         fallback: None,
         idle_timeout: Duration::from_secs(60),
+        max_calls: None,
         on_lost: Fallback::HangUp,
     });
     let provider = Provider {

@@ -91,6 +91,7 @@ mod tests {
             accept_timeout: Duration::from_secs(3),
             resume_timeout: Duration::ZERO,
             idle_timeout: Duration::from_secs(60),
+            max_calls: None,
             fallback: None,
             barge_in: BargeInPolicy::Engine,
             on_lost: Fallback::HangUp,

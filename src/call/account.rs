@@ -105,6 +105,7 @@ fn nobody() -> Engine {
         accept_timeout: DECIDES,
         resume_timeout: Duration::ZERO,
         idle_timeout: Duration::ZERO,
+        max_calls: None,
         fallback: None,
         barge_in: BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,

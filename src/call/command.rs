@@ -526,7 +526,7 @@ pub enum CommandError {
     /// A configured number of calls at once is reached.
     #[error("the limit of calls at once is reached ({scope})")]
     LimitCalls {
-        /// `edge`, `tenant` or `provider`.
+        /// `edge`, `tenant`, `provider` or `engine`.
         scope: &'static str,
     },
     /// New calls come faster than a configured number a second.

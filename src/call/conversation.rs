@@ -465,7 +465,10 @@ impl Call {
             return;
         }
         if !hung_up {
-            self.note_failure(hands);
+            // Having enough to do is no failure.
+            if failure != EngineFailure::Full {
+                self.note_failure(hands);
+            }
             if self.turn_to_stand_in(hands, &failure) {
                 return;
             }

@@ -384,6 +384,9 @@ pub enum EngineFailure {
     /// It said something that its dialect does not allow; closed by us.
     #[error("the engine broke its protocol: {0}")]
     Protocol(String),
+    /// It has as many calls as the configuration lets it have.
+    #[error("the engine has as many calls as it may have")]
+    Full,
     /// It read too slowly for too long; closed by us.
     #[error("the engine does not read what it is sent")]
     Stalled,

@@ -114,6 +114,9 @@ impl Call {
         }
         self.choose_engine(hands);
         self.link = Link::Dialling;
+        if hands.standby.is_full(&self.engine) {
+            return self.engine_gone(hands, EngineFailure::Full);
+        }
         self.milestone(hands, Layer::Engine, "engine dialled", Some(self.engine.name.to_string()));
         hands.outputs.push(Output::DialEngine { call: self.id, engine: self.engine.clone() });
     }

@@ -440,6 +440,8 @@ pub struct Engine {
     pub resume_timeout: Duration,
     /// How long a socket that calls share stays open without any.
     pub idle_timeout: Duration,
+    /// How many calls it has at once, at most.
+    pub max_calls: Option<usize>,
     /// Who is asked in its place when it fails.
     pub fallback: Option<EngineName>,
     /// What becomes of its audio when the caller speaks at the same time.

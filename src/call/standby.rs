@@ -4,6 +4,7 @@
 //!     ^                                            |
 //!     +-- taken: one call -- it works -------------+-- one call asks again; it failed: 10 s more
 //! ```
+//! An engine that has as many calls as it may have is passed over like one that is left alone.
 //! Only calls that have somebody else to turn to leave an engine alone: for the others the last try is better than none.
 
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Standby {
     failing: BTreeMap<EngineName, Failing>,
+    /// Calls that each engine has, or is being dialled for.
+    busy: BTreeMap<EngineName, usize>,
     /// Engines that took the place of another.
     pub(super) stood_in: u64,
     /// Engines that went on over another socket, and those that did not.
@@ -70,6 +73,44 @@ impl Standby {
         }
     }
 
+    /// A call had `before` and has `after`: the engine that it speaks with, or has dialled.
+    pub(super) fn moved(&mut self, before: Option<&Engine>, after: Option<&Engine>) {
+        let (before, after) = (before.map(|engine| &engine.name), after.map(|engine| &engine.name));
+        if before == after {
+            return;
+        }
+        if let Some(before) = before
+            && let Some(calls) = self.busy.get_mut(before)
+        {
+            *calls -= 1;
+            if *calls == 0 {
+                self.busy.remove(before);
+            }
+        }
+        if let Some(after) = after {
+            *self.busy.entry(after.clone()).or_default() += 1;
+        }
+    }
+
+    /// It has as many calls as it may have.
+    pub(super) fn is_full(&self, engine: &Engine) -> bool {
+        let calls = self.busy.get(&engine.name).copied().unwrap_or(0);
+        engine.max_calls.is_some_and(|most| calls >= most)
+    }
+
+    /// It is full, and so is everyone who would stand in for it.
+    pub(super) fn has_no_room(&self, engine: &Engine, settings: &Settings) -> bool {
+        let mut asked = vec![&engine.name];
+        let mut next = engine;
+        while self.is_full(next) {
+            let fallback = next.fallback.as_ref().filter(|name| !asked.contains(name));
+            let Some(fallback) = fallback.and_then(|name| settings.engines.get(name)) else { return true };
+            asked.push(&fallback.name);
+            next = fallback;
+        }
+        false
+    }
+
     /// Those that failed too often to be asked as usual.
     pub(super) fn left_alone(&self) -> usize {
         self.failing.values().filter(|failing| failing.in_a_row >= PATIENCE).count()
@@ -79,10 +120,15 @@ impl Standby {
 impl Call {
     /// The engine that is dialled: where it is left alone, the one that stands in for it.
     pub(super) fn choose_engine(&mut self, hands: &mut Hands<'_>) {
-        while let Some(engine) = self.stand_in(hands.settings)
-            && !hands.standby.may_be_asked(hands.now, &self.engine.name)
-        {
-            self.milestone(hands, Layer::Engine, "engine left alone", Some(self.engine.name.to_string()));
+        while let Some(engine) = self.stand_in(hands.settings) {
+            let why = if hands.standby.is_full(&self.engine) {
+                "engine full"
+            } else if !hands.standby.may_be_asked(hands.now, &self.engine.name) {
+                "engine left alone"
+            } else {
+                return;
+            };
+            self.milestone(hands, Layer::Engine, why, Some(self.engine.name.to_string()));
             self.replace_engine(hands, engine);
         }
     }
@@ -102,6 +148,16 @@ impl Call {
         self.dial(hands);
         self.let_wait(hands);
         true
+    }
+
+    /// The engine that it speaks with, or that is dialled for it.
+    pub(super) fn engine_in_use(&self) -> Option<&Arc<Engine>> {
+        match self.link {
+            Link::Idle | Link::Gone => None,
+            Link::Dialling | Link::Deciding { .. } | Link::Willing | Link::Speaking | Link::Resuming(_) => {
+                Some(&self.engine)
+            }
+        }
     }
 
     /// What became of the engine, for the calls that come after this one.

@@ -37,6 +37,7 @@ fn status_and_delay(failure: &EngineFailure) -> (u16, Option<u32>) {
         } => (*status, None),
         EngineFailure::Http { status: 429 | 503, retry_after } => (503, *retry_after),
         EngineFailure::Http { status: 504, .. } | EngineFailure::Timeout => (504, None),
+        EngineFailure::Full => (503, Some(5)),
         EngineFailure::Dns | EngineFailure::Connect(_) | EngineFailure::Tls(_) => (503, None),
         EngineFailure::Http { .. }
         | EngineFailure::Upgrade(_)

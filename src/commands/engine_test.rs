@@ -124,6 +124,7 @@ fn examine(options: &Options) -> Result<Vec<Check>, Box<dyn std::error::Error + 
     let engine = Engine {
         fallback: None,
         idle_timeout: Duration::from_secs(60),
+        max_calls: None,
         resume_timeout: Duration::from_secs(10),
         name: "tested".into(),
         url: options.url.clone(),

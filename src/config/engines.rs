@@ -94,6 +94,7 @@ fn engine(
     let connect_timeout = section.milliseconds("connect_timeout_ms", 100..=60_000);
     let accept_timeout = section.milliseconds("accept_timeout_ms", 100..=120_000);
     let resume_timeout = section.milliseconds("resume_timeout_ms", 0..=60_000);
+    let max_calls = section.number("max_calls", 1..=100_000).map(|calls| calls as usize);
     let idle_timeout = section.milliseconds("idle_timeout_ms", 0..=3_600_000);
     if idle_timeout.is_some() && dialect.is_some_and(|dialect| !dialect.shares_socket()) {
         let problem = "only a socket that calls share can be idle, that of \"edge.mux.v1\"; leave it out";
@@ -118,6 +119,7 @@ fn engine(
         accept_timeout: accept_timeout.unwrap_or(Duration::from_secs(10)),
         resume_timeout: resume_timeout.unwrap_or(Duration::from_secs(10)),
         idle_timeout: idle_timeout.unwrap_or(Duration::from_secs(60)),
+        max_calls,
         fallback: fallback.map(|fallback| fallback.as_str().into()),
         barge_in,
         on_lost: on_lost?,

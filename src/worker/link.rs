@@ -242,7 +242,8 @@ impl Lost {
             | EngineFailure::Tls(_)
             | EngineFailure::Http { .. }
             | EngineFailure::Upgrade(_)
-            | EngineFailure::Timeout => false,
+            | EngineFailure::Timeout
+            | EngineFailure::Full => false,
         }
     }
 

@@ -296,6 +296,7 @@ pub(crate) fn engine(name: &str, dialect: Dialect, on_lost: Fallback) -> Arc<Eng
         accept_timeout: Duration::from_secs(3),
         fallback: None,
         idle_timeout: Duration::from_secs(60),
+        max_calls: None,
         resume_timeout: Duration::from_secs(10),
         on_lost,
     })

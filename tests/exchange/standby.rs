@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callingedge::call::{
-    Dialect, EndReason, Engine, EngineCommand, EngineEvent, EngineFailure, EngineName, EventKind, Fallback,
-    Settings, VoiceFact, VoiceOrder,
+    Answer, CommandError, Dialect, EndReason, Engine, EngineCommand, EngineEvent, EngineFailure, EngineName,
+    EventKind, Fallback, Settings, VoiceFact, VoiceOrder,
 };
 
 use sip::DialogId;
@@ -219,4 +219,43 @@ fn an_engine_that_a_reload_removes_is_no_alarm_any_more() {
     line.exchange.handle_settings(line.now, Arc::new(settings));
 
     assert_eq!(line.exchange.tally().left_alone, 0);
+}
+
+#[test]
+fn a_full_engine_is_passed_over_and_when_all_are_full_the_caller_is_turned_away() {
+    let mut settings = chained();
+    let mut fill = |name: &str| {
+        let engine = settings.engines.get_mut(&EngineName::from(name)).unwrap();
+        Arc::make_mut(engine).max_calls = Some(0);
+    };
+    fill("native");
+    fill("second");
+    let mut line = Line::with(settings.clone());
+    ring(&mut line);
+    assert_eq!(dialled(&line), ["third"]);
+
+    Arc::make_mut(settings.engines.get_mut(&EngineName::from("third")).unwrap()).max_calls = Some(0);
+    let mut line = Line::with(settings);
+    ring(&mut line);
+
+    assert!(dialled(&line).is_empty());
+    let (status, response) = line.refusal();
+    assert_eq!(status.code(), 503);
+    assert!(response.retry_after().unwrap().is_some());
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::EngineRefused));
+}
+
+#[test]
+fn a_call_has_its_place_at_the_engine_until_it_is_over() {
+    let mut settings = settings();
+    Arc::make_mut(settings.engines.get_mut(&EngineName::from("native")).unwrap()).max_calls = Some(1);
+    let mut line = Line::with(settings);
+    line.talk();
+    let refused = line.place(r#"{ "to": "+16505824074", "engine": "native" }"#, None);
+    assert!(matches!(refused, Answer::Refused(CommandError::LimitCalls { scope: "engine" })), "{refused:?}");
+
+    line.fact(VoiceFact::EngineGone(EngineFailure::Broken("reset".into())));
+
+    let placed = line.place(r#"{ "to": "+16505824074", "engine": "native" }"#, None);
+    assert!(matches!(placed, Answer::Placed(_)), "{placed:?}");
 }

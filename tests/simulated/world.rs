@@ -910,6 +910,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             resume_timeout: Duration::from_secs(10),
             fallback: (seed.is_multiple_of(3) && name == "native").then(|| "bot".into()),
             idle_timeout: Duration::from_secs(60),
+            max_calls: None,
             on_lost,
         })
     };

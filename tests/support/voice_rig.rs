@@ -168,6 +168,7 @@ pub(crate) fn engine_at(url: String, dialect: Dialect) -> Engine {
         accept_timeout: PATIENCE,
         fallback: None,
         idle_timeout: Duration::from_secs(60),
+        max_calls: None,
         resume_timeout: Duration::from_secs(10),
         barge_in: BargeInPolicy::Engine,
         on_lost: Fallback::HangUp,

@@ -86,6 +86,9 @@ impl Exchange {
             self.tally.forbidden += u64::from(error.is_forbidden());
             error.at("to")
         })?;
+        if self.standby.has_no_room(&engine, &self.settings) {
+            return Err(CommandError::LimitCalls { scope: "engine" });
+        }
         self.census.admit(now, &self.settings, &provider).map_err(|full| match full {
             Full::AtOnce(scope) => CommandError::LimitCalls { scope },
             Full::TooFast(scope, retry_after) => {

@@ -871,7 +871,9 @@ impl Exchange {
     ) -> Option<T> {
         let mut call = self.calls.remove(&id)?;
         let before: Vec<sip::DialogId> = call.dialogs().collect();
+        let engine = call.engine_in_use().cloned();
         let outcome = act(&mut call, &mut self.hands(now));
+        self.standby.moved(engine.as_deref(), call.engine_in_use().map(Arc::as_ref));
         // A leg that went on to another target has nothing to do with the dialog of the one before.
         for before in before.into_iter().filter(|before| !call.dialogs().any(|dialog| dialog == *before)) {
             self.dialogs.remove(&before);

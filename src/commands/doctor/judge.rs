@@ -408,9 +408,10 @@ fn of_engine(seen: &EngineSeen) -> Finding {
         }
         EngineFailure::Http { .. } => "look at the engine's own log",
         EngineFailure::Timeout => "look at the network between, or write a longer `connect_timeout_ms`",
-        EngineFailure::Closed { .. } | EngineFailure::Broken(_) | EngineFailure::Stalled => {
-            "look at the engine's own log"
-        }
+        EngineFailure::Closed { .. }
+        | EngineFailure::Broken(_)
+        | EngineFailure::Stalled
+        | EngineFailure::Full => "look at the engine's own log",
     };
     say(Level::Problem, format!("{failure}; {cure}"))
 }
