@@ -85,6 +85,7 @@ const PURE: &[&str] = &[
     "src/worker/relay.rs",
     "src/worker/silence.rs",
     "src/worker/tape.rs",
+    "src/worker/unheard.rs",
     "src/worker/voice.rs",
     "src/worker/voice/attending.rs",
     "src/worker/voice/obeying.rs",

@@ -182,6 +182,27 @@ fn a_caller_whose_packets_stop_is_quiet() {
 }
 
 /// From the end of the caller's words to the engine's first packet, each turn.
+/// Who is called says hello at once; the ACK that tells the engine of the answer is still under way.
+#[test]
+fn what_a_caller_says_between_the_answer_and_its_ack_is_told_to_the_engine_a_second_of_it_at_most() {
+    for (early, expected) in [(3_u16, 4), (80, 51)] {
+        let mut call = Call::accepted_by_twilio();
+        call.answer();
+        for number in 0..early {
+            call.hear(number, false);
+            call.now += BEAT;
+        }
+        assert!(call.texts().is_empty(), "nothing before it is told of the answer");
+
+        let start = EngineEvent::Start(Box::new(start()));
+        call.turn(|voice, now, turn| voice.tell(now, &start, turn));
+        call.hear(early, false);
+
+        let told = call.texts().into_iter().filter(|message| message["event"] == "media").count();
+        assert_eq!(told, expected);
+    }
+}
+
 /// The engine speaks for a second, nobody for three, the caller for one, nobody again.
 #[test]
 fn whose_turn_it_is_and_how_long_they_are_silent_is_told_where_somebody_waits_for_it() {
@@ -653,6 +674,16 @@ impl Call {
         call.voice.attach(Interpreter::new(Dialect::EdgeV1, id(), credit), policy);
         let start = EngineEvent::Start(Box::new(start()));
         call.turn(|voice, now, turn| voice.tell(now, &start, turn));
+        call.out.clear();
+        call
+    }
+
+    /// An engine that is told of the call when it is answered.
+    fn accepted_by_twilio() -> Self {
+        let mut call = Self::ringing();
+        let credit = Credit { window: Duration::from_secs(30), limit: VoiceConfig::default().playout_limit };
+        let interpreter = Interpreter::new(Dialect::Twilio, id(), credit);
+        call.voice.attach(interpreter, BargeInPolicy::Engine);
         call.out.clear();
         call
     }

@@ -27,6 +27,7 @@ mod sockets;
 mod tally;
 mod tape;
 mod thread;
+mod unheard;
 mod voice;
 mod workers;
 

@@ -35,6 +35,7 @@ use super::relay::{Relay, Relayed, Spoken, Waiting, blend};
 use super::silence::Silence;
 use super::tally::Tally;
 use super::tape::{Tape, TapeLayout};
+use super::unheard::Unheard;
 use crate::bridge::{
     Answer, Complaint, Fault, HIGHEST_SEGMENT, Heard, Incoming, Interpreter, Outgoing, Resumption, Standing,
 };
@@ -111,6 +112,8 @@ pub struct Voice {
     /// The engine has no socket, and may get another one.
     away: bool,
     early: Early,
+    /// What the engine was not told yet because it was not told of the answer.
+    unheard: Unheard,
     playing: Playing,
     announcements: u32,
     latency: Histogram,
@@ -188,6 +191,7 @@ impl Voice {
             silence: None,
             away: false,
             early: Early::default(),
+            unheard: Unheard::default(),
             playing: Playing::Engine,
             announcements: 0,
             latency: Histogram::default(),
@@ -309,6 +313,7 @@ impl Voice {
     /// The engine's socket is up.
     pub fn attach(&mut self, interpreter: Interpreter, barge_in: BargeInPolicy) {
         self.engine = Some(interpreter);
+        self.unheard.clear();
         self.barge_in = barge_in;
         self.away = false;
         self.attention = None;
@@ -743,10 +748,15 @@ impl Voice {
                     media.gap = true;
                     self.frames_to_engine_dropped += 1;
                     turn.tally.frames_to_engine_dropped += 1;
-                } else if congested || engine.hear(&heard, turn.out) {
-                    media.gap = false;
-                    self.frames_to_engine += 1;
-                    turn.tally.frames_to_engine += 1;
+                } else {
+                    let Self { unheard, .. } = self;
+                    let told = match congested {
+                        true => 1,
+                        false => unheard.told(&heard, |heard| engine.hear(heard, turn.out)),
+                    };
+                    media.gap &= told == 0;
+                    self.frames_to_engine += told;
+                    turn.tally.frames_to_engine += told;
                 }
             }
             if is_heard {
