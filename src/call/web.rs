@@ -88,6 +88,8 @@ impl WebRequest {
             }
             Method::Get => {
                 let url = match Url::parse(&at.url) {
+                    // A `?` with nothing behind it is another URL to whoever verifies the signature.
+                    Ok(url) if fields.is_empty() => url.into(),
                     Ok(mut url) => {
                         url.query_pairs_mut().extend_pairs(fields);
                         url.into()

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from twilio.base.exceptions import TwilioRestException
-from twilio.twiml.voice_response import Connect, Dial, Gather, Pause, Reject, VoiceResponse
+from twilio.twiml.voice_response import Connect, Dial, Gather, Reject, VoiceResponse
 
 from lab import audio
 from lab.application import ACCOUNT, SECRET, Application, client
@@ -108,7 +108,7 @@ def test_a_running_call_is_redirected_and_ended(begin, application, engine, rece
     call = twilio.calls.create(to=NUMBER, from_=FROM, twiml="<Response><Pause length='60'/></Response>")
     until(lambda: twilio.calls(call.sid).fetch().status == "in-progress", what="the answer")
 
-    twilio.calls(call.sid).update(twiml=str(connect(engine.url)) .replace("</Response>", "<Pause length='60'/></Response>"))
+    twilio.calls(call.sid).update(twiml=str(connect(engine.url)).replace("</Response>", "<Pause length='60'/></Response>"))
     greeting = audio.speech("greeting")
     until(lambda: len(phone.heard()) > 2 * audio.RATE + len(greeting), 20, "the greeting")
     application.pages["/later"] = "<Response><Pause length='60'/></Response>"
@@ -209,5 +209,69 @@ def test_an_application_may_not_reach_into_the_operators_network(start_edge, new
     until(lambda: len([e for e in phone.events if e["type"] == "CALL_CLOSED"]) == 2, 20, "the second end")
 
     assert application.asked == []
-    said = [line["detail"] for call in edge.calls() for line in edge.timeline(call["call_id"]) if line["what"] == "stream failed"]
-    assert said == ["31920: 127.0.0.1:22 is not in `stream_hosts`"]
+    told = lambda: [line["detail"] for call in edge.calls() for line in edge.timeline(call["call_id"])
+                    if line["what"] == "stream failed"]
+    assert until(told, what="why") == ["31920: 127.0.0.1:22 is not in `stream_hosts`"]
+
+
+def test_an_inbound_call_chooses_by_key_and_is_put_through(begin, application, new_phone):
+    caller = new_phone(np.tile(np.concatenate([audio.silence(2), audio.speech("greeting")]), 12))
+    edge, human, twilio = begin(voice_url=application.url("/voice"), status_callback=application.url("/over"))
+    asking = VoiceResponse()
+    asking.append(Gather(num_digits=1, action="/menu", timeout=20))
+    application.pages["/voice"] = str(asking)
+    through = VoiceResponse()
+    dialled = Dial(action="/after", caller_id=FROM, timeout=15)
+    dialled.number(NUMBER)
+    through.append(dialled)
+    application.pages["/menu"] = str(through)
+    application.pages["/after"] = "<Response><Hangup/></Response>"
+
+    caller.dial(f"sip:{FROM}@{edge.sip['udp']}")
+    caller.wait_for("CALL_ESTABLISHED")
+    asked = application.wait_for("/voice")
+    assert (asked["CallStatus"], asked["Direction"], asked["To"]) == ("ringing", "inbound", FROM)
+    caller.press("5")
+    assert application.wait_for("/menu")["Digits"] == "5"
+    human.wait_for("CALL_ESTABLISHED")
+    greeting = audio.speech("greeting")
+    until(lambda: len(human.heard()) > len(greeting) + 2 * audio.RATE and audio.find(greeting, human.heard())[0] > 0.9,
+          25, "the caller's voice")
+    human.hang_up()
+    after = application.wait_for("/after")
+    caller.wait_for("CALL_CLOSED")
+
+    assert (after["DialCallStatus"], after["DialBridged"], after["CallStatus"]) == ("completed", "true", "in-progress")
+    over = application.wait_for("/over")
+    assert (over["CallStatus"], over["CallSid"]) == ("completed", asked["CallSid"])
+    shown = twilio.calls(asked["CallSid"]).fetch()
+    assert (shown.status, shown.direction) == ("completed", "inbound")
+
+
+def test_an_inbound_call_is_rejected(begin, application, new_phone):
+    caller = new_phone(audio.silence(10))
+    edge, human, twilio = begin(voice_url=application.url("/voice"))
+    refusal = VoiceResponse()
+    refusal.append(Reject(reason="busy"))
+    application.pages["/voice"] = str(refusal)
+
+    caller.dial(f"sip:{FROM}@{edge.sip['udp']}")
+
+    assert "486" in caller.wait_for("CALL_CLOSED")["param"]
+    assert twilio.calls.list(limit=1)[0].status == "busy"
+
+
+def test_a_sound_is_fetched_and_heard(begin, application):
+    edge, phone, twilio = begin()
+    greeting = audio.speech("greeting")
+    application.pages["/hello.wav"] = (audio.FIXTURES / "greeting.wav").read_bytes()
+    response = VoiceResponse()
+    response.play("/hello.wav", loop=2)
+    application.pages["/voice"] = str(response)
+
+    twilio.calls.create(to=NUMBER, from_=FROM, url=application.url("/voice"))
+    phone.wait_for("CALL_CLOSED", within=30)
+
+    assert len(application.at("/hello.wav")) == 1
+    assert audio.find(greeting, phone.heard())[0] > 0.999
+    assert audio.seconds_of_sound(phone.heard()) > 1.8 * audio.seconds_of_sound(greeting)

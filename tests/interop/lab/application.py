@@ -20,7 +20,7 @@ Asked = collections.namedtuple("Asked", "method path fields proven")
 
 
 class Application:
-    """`pages[path]` is a text, or called with the fields; what is no page is an empty 204."""
+    """`pages[path]` is a text, a file's bytes, or called with the fields; what is no page is an empty 204."""
 
     def __init__(self):
         self.asked, self.pages = [], {}
@@ -46,10 +46,11 @@ class Application:
                 page = page(told) if callable(page) else page
                 status, text = page if isinstance(page, tuple) else (200, page)
                 self.send_response(status)
-                self.send_header("Content-Type", "text/xml")
-                self.send_header("Content-Length", str(len(text.encode())))
+                data = text if isinstance(text, bytes) else text.encode()
+                self.send_header("Content-Type", "text/xml" if data is not text else "audio/wav")
+                self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(text.encode())
+                self.wfile.write(data)
 
             def log_message(self, *_):
                 """What was asked is the log."""
