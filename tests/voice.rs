@@ -248,7 +248,7 @@ fn how_a_call_sounds_is_told_every_five_seconds() {
     }
 
     let told: Vec<Value> = call.texts().into_iter().filter(|message| message["type"] == "quality").collect();
-    let facts = call.facts.iter().filter_map(measured).flatten();
+    let facts = call.facts.iter().filter_map(measured);
     let owner: Vec<f32> = facts.filter_map(|leg| leg.loss_pct).collect();
     assert_eq!((told.len(), owner.len()), (2, 2));
     for (message, loss_pct) in told.iter().zip(owner) {
@@ -863,9 +863,9 @@ fn responded(fact: &VoiceFact) -> Option<u128> {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
-fn measured(fact: &VoiceFact) -> Option<&[LegSummary]> {
+fn measured(fact: &VoiceFact) -> Option<&LegSummary> {
     match fact {
-        VoiceFact::Measured(legs) => Some(legs),
+        VoiceFact::Measured(leg) => Some(leg),
         _ => None,
     }
 }

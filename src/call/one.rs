@@ -363,7 +363,7 @@ impl Call {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
-            VoiceFact::Measured(legs) => self.story.change(hands.outputs, |view| measured(view, &legs)),
+            VoiceFact::Measured(leg) => self.story.change(hands.outputs, |view| measured(view, &[leg])),
             VoiceFact::BargedIn { after, .. } => self.barged_in(hands, after),
             VoiceFact::Responded { after, .. } => self.responded(hands, after),
             VoiceFact::Inactive { leg } if leg != self.leg.id => self.party_silent(hands, leg),

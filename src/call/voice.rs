@@ -246,8 +246,8 @@ pub enum VoiceFact {
         /// The leg.
         leg: LegId,
     },
-    /// What is known of the legs so far; every few seconds.
-    Measured(Vec<LegSummary>),
+    /// What is known of a leg so far; every few seconds.
+    Measured(LegSummary),
     /// The far end spoke while the engine did, and the engine is no longer heard.
     BargedIn {
         /// The leg.

@@ -22,17 +22,18 @@ impl Voice {
             return;
         }
         self.measured = Some(now + INTERVAL);
-        let legs: Vec<LegSummary> = self.legs.iter().map(|leg| leg.summary(now)).collect();
-        for (track, leg) in (0..).zip(&self.route.engine_hears) {
-            let Some(summary) = legs.iter().find(|summary| LegId(summary.leg) == *leg) else { continue };
-            let LegSummary { mos, jitter_ms, loss_pct, rtt_ms, .. } = *summary;
-            if let (Some(engine), false, true) = (&mut self.engine, self.away, mos.is_some()) {
-                let leg = LegId(track);
+        let Self { legs, route, engine, away, .. } = self;
+        for leg in legs.iter().filter(|leg| leg.media.is_some()) {
+            let summary = leg.summary(now);
+            let LegSummary { mos, jitter_ms, loss_pct, rtt_ms, .. } = summary;
+            let track = route.engine_hears.iter().position(|heard| *heard == leg.id);
+            let track = track.and_then(|track| u8::try_from(track).ok()).map(LegId).filter(|_| mos.is_some());
+            if let (Some(engine), false, Some(leg)) = (&mut *engine, *away, track) {
                 engine.measured(&Measured::Quality { leg, mos, jitter_ms, loss_pct, rtt_ms }, turn.out);
             }
-        }
-        if turn.facts.len() < FACTS_KEPT {
-            turn.facts.push_back(VoiceFact::Measured(legs));
+            if turn.facts.len() < FACTS_KEPT {
+                turn.facts.push_back(VoiceFact::Measured(summary));
+            }
         }
     }
 
