@@ -1,7 +1,9 @@
 //! What a body must say beyond its types. Everything here is about the words alone; what depends on the state of calls,
 //! trunks and engines is decided in `call`.
 
-use crate::call::{Context, PlaceCall, Platform, SwitchMode, TransferCall, TransferTarget, WrapUp};
+use crate::call::{
+    Context, PlaceCall, Platform, SwitchEngine, SwitchMode, TransferCall, TransferTarget, WrapUp,
+};
 use crate::spelling;
 
 use super::problem::{Code, Problem};
@@ -79,6 +81,11 @@ pub(crate) fn switch_mode(switch: &SwitchMode) -> Result<(), Problem> {
     if let Some(to) = &switch.to {
         target("to", to)?;
     }
+    optional("reason", switch.reason.as_deref(), short)
+}
+
+/// The body of `POST …/engine`.
+pub(crate) fn switch_engine(switch: &SwitchEngine) -> Result<(), Problem> {
     optional("reason", switch.reason.as_deref(), short)
 }
 

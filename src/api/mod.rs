@@ -131,6 +131,7 @@ fn described_routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/api/calls/{call_id}/timeline", get(calls::timeline)),
         ("/api/calls/{call_id}/recording", get(calls::recording).post(orders::pause_recording)),
         ("/api/calls/{call_id}/mode", post(orders::switch_mode)),
+        ("/api/calls/{call_id}/engine", post(orders::switch_engine)),
         ("/api/calls/{call_id}/hold", post(orders::hold)),
         ("/api/calls/{call_id}/resume", post(orders::resume)),
         ("/api/calls/{call_id}/play", post(orders::play)),

@@ -137,7 +137,7 @@ pub(crate) struct Undecided(#[expect(dead_code, reason = "named for the document
     ),
     paths(
         providers::list, providers::health, orders::place, orders::transfer, orders::wrap_up, calls::show,
-        calls::list, calls::timeline, calls::recording, orders::pause_recording, orders::switch_mode, orders::send_digits, orders::take_context, orders::hold,
+        calls::list, calls::timeline, calls::recording, orders::pause_recording, orders::switch_mode, orders::switch_engine, orders::send_digits, orders::take_context, orders::hold,
         orders::resume, orders::play, orders::mute, orders::mask, events::follow, deliveries::list, deliveries::replay,
         credentials::list, credentials::create, credentials::delete, credentials::links, credentials::link,
         credentials::bring, credentials::audit, intake::take,

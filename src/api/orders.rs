@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::Api;
 use super::auth::{Allowed, WriteCalls};
 use super::body::Json;
-use super::openapi::{BadBody, Conflict, NotFound};
+use super::openapi::{BadBody, Conflict, NotFound, TooMany};
 use super::path::{CallInPath, ReferenceInPath, Segment};
 use super::problem::{Code, Problem};
 use super::{check, finish, providers};
 use crate::call::{
     Answer, CallId, CallView, Command, Context, Control, Idempotency, Mode, PlaceCall, ProviderKey, Status,
-    SwitchMode, TransferCall, Voice, WrapUp,
+    SwitchEngine, SwitchMode, TransferCall, Voice, WrapUp,
 };
 use crate::crypto;
 
@@ -118,7 +118,7 @@ fn yes() -> bool {
         (status = 202, description = "The call is on its way.", body = Placed,
             headers(("Location" = String, description = "Where the call can be read."))),
         (status = 400, response = super::openapi::BadRequest), (status = 404, response = NotFound),
-        (status = 422, response = BadBody), (status = 429, response = super::openapi::TooMany),
+        (status = 422, response = BadBody), (status = 429, response = TooMany),
     ))]
 pub(crate) async fn place(
     State(api): State<Api>,
@@ -227,6 +227,26 @@ pub(crate) async fn switch_mode(
     check::switch_mode(&switch)?;
     let tenant = bearer.tenant.clone();
     accepted(&api, call, Command::SwitchMode { tenant, call, switch: Box::new(switch) }).await
+}
+
+/// Gives the conversation to another engine: the one before is told `stop`, and the caller waits until the other one is there. Where a
+/// human has the caller, it is the engine that the call has next. The timeline tells of it.
+#[utoipa::path(post, path = "/api/calls/{call_id}/engine", tag = "calls", operation_id = "switchEngine",
+    security(("bearer" = ["calls:write"])),
+    params(("call_id" = String, Path, description = "The call.", example = "call_01JVNT5C8Z3W5Q2R8K6M0X4H7D")),
+    request_body(content = SwitchEngine, example = json!({"engine": "billing", "reason": "asks_about_an_invoice"})),
+    responses((status = 202, description = "It is under way.", body = Accepted),
+        (status = 404, response = NotFound), (status = 409, response = Conflict),
+        (status = 422, response = BadBody), (status = 429, response = TooMany)))]
+pub(crate) async fn switch_engine(
+    State(api): State<Api>,
+    bearer: Allowed<WriteCalls>,
+    CallInPath(call): CallInPath,
+    Json { value: switch, .. }: Json<SwitchEngine>,
+) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
+    check::switch_engine(&switch)?;
+    let tenant = bearer.tenant.clone();
+    accepted(&api, call, Command::SwitchEngine { tenant, call, switch: Box::new(switch) }).await
 }
 
 /// Puts the caller on hold: nobody hears them, and they hear music or ringback.

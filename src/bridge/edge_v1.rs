@@ -5,7 +5,7 @@
 //!   edge   -> engine   start, early_media, answered, hold, resumed, transfer, mode, context, dtmf, speech,
 //!                      mark, cleared, playout, error, stop, resume, audio (track 0)
 //!   engine -> edge     accept, ring, early_media, reject, redirect, clear, mark, pause, resume, finish,
-//!                      dtmf, transfer, mode, hang_up, context, ack, audio (track 2)
+//!                      dtmf, transfer, mode, switch_engine, hang_up, context, ack, audio (track 2)
 //! ```
 //!
 //! An engine that says so in `accept` can take the conversation up again over another socket: what it is told is numbered and

@@ -236,6 +236,11 @@ pub(super) fn engine_of(
             provider.default_engine.as_ref().map(EngineName::as_str).ok_or(CommandError::EngineMissing)?
         }
     };
+    engine_named(settings, name)
+}
+
+/// The engine of that name.
+pub(super) fn engine_named(settings: &Settings, name: &str) -> Result<Arc<Engine>, CommandError> {
     settings.engines.get(name).cloned().ok_or_else(|| CommandError::EngineNotFound {
         name: name.to_owned(),
         nearest: nearest(name, settings.engines.keys().map(EngineName::as_str)).map(str::to_owned),

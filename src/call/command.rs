@@ -82,6 +82,15 @@ pub enum Command {
         /// The body.
         switch: Box<SwitchMode>,
     },
+    /// `POST /api/calls/{call_id}/engine`.
+    SwitchEngine {
+        /// Whose token it was.
+        tenant: TenantId,
+        /// The call.
+        call: CallId,
+        /// The body.
+        switch: Box<SwitchEngine>,
+    },
     /// `POST /api/calls/{call_id}/hold`, `/resume`, `/play`, `/mute`, `/mask`, `/recording`.
     Control {
         /// Whose token it was.
@@ -377,6 +386,17 @@ pub struct SwitchMode {
     #[serde(default)]
     pub to: Option<TransferTarget>,
     /// Free text, told in the event.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// The body of `POST /api/calls/{call_id}/engine`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchEngine {
+    /// The engine that has the conversation from now on, by its name in the configuration.
+    pub engine: String,
+    /// Free text, told to that engine and in the timeline.
     #[serde(default)]
     pub reason: Option<String>,
 }

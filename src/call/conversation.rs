@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::command::{CommandError, RecordMode};
 use super::engine::{Dialect, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::{Asker, EndReason, EventKind};
+use super::handover::Handover;
 use super::inbound::reason_header;
 use super::info::NoKey;
 use super::leg::{NotAnswered, Reoffered, warning};
@@ -339,7 +340,8 @@ impl Call {
         let answered_by = self.story.view().answered_by;
         let known = answered_by.map(|who| ("answered_by".to_owned(), who.as_str().to_owned()));
         let stands_in = self.had_engines.first().map(|name| ("fallback_for".to_owned(), name.to_string()));
-        self.engine.parameters.iter().cloned().chain(known).chain(stands_in).collect()
+        let given = self.handover.iter().flat_map(Handover::parameters);
+        self.engine.parameters.iter().cloned().chain(known).chain(stands_in).chain(given).collect()
     }
 
     pub(super) fn tell_engine(&self, hands: &mut Hands<'_>, event: EngineEvent) {
@@ -397,6 +399,11 @@ impl Call {
             }
             EngineCommand::Mode { id, mode, to, reason } => {
                 self.engine_switches(hands, id, mode, to.as_deref(), reason);
+            }
+            EngineCommand::SwitchEngine { id, engine, reason } => {
+                if let Err(error) = self.switch_engine(hands, &engine, reason, Asker::Engine) {
+                    self.refuse_engine(hands, id, error.code(), &error.to_string());
+                }
             }
             EngineCommand::HangUp { reason, .. } if self.is_others_business() => {
                 self.milestone(hands, Layer::Engine, "engine leaves", reason);

@@ -333,6 +333,15 @@ pub enum EngineCommand {
         /// Free text.
         reason: Option<String>,
     },
+    /// Give the conversation to another engine.
+    SwitchEngine {
+        /// Repeated in the refusal, if any.
+        id: Option<String>,
+        /// Its name in the configuration.
+        engine: String,
+        /// Free text.
+        reason: Option<String>,
+    },
     /// End the call.
     HangUp {
         /// Repeated in the refusal, if any.

@@ -20,6 +20,7 @@ mod destination;
 mod engine;
 mod event;
 mod exchange;
+mod handover;
 mod hours;
 mod identity;
 mod ids;
@@ -62,7 +63,8 @@ pub use application::{Happening, Run, StatusCallback};
 pub use clock::{Timestamp, WallClock};
 pub use command::{
     Answer, AnsweringMachine, Command, CommandError, Control, MachineForHuman, OnFailure, OnMachine,
-    PlaceCall, Platform, RecordMode, SwitchMode, TransferCall, TransferStyle, TransferTarget, Voice, WrapUp,
+    PlaceCall, Platform, RecordMode, SwitchEngine, SwitchMode, TransferCall, TransferStyle, TransferTarget,
+    Voice, WrapUp,
 };
 pub use context::Context;
 pub use destination::{Destinations, Forbidden, Place, country_of, home};

@@ -25,6 +25,7 @@ use super::callbacks::Callbacks;
 use super::command::{RecordMode, Voice};
 use super::context::Context;
 use super::event::{EndReason, EventKind};
+use super::handover::Handover;
 use super::ids::{CallId, EngineName, FIRST_LEG, ProviderKey, TenantId};
 use super::leg::Leg;
 use super::outputs::Outputs;
@@ -124,6 +125,8 @@ pub(super) struct Call {
     pub(super) engine: Arc<Engine>,
     /// Those that it had before.
     pub(super) had_engines: Vec<EngineName>,
+    /// Who gave the conversation to the engine that has it now, and why, where it was given.
+    pub(super) handover: Option<Handover>,
     pub(super) handling: Arc<Handling>,
     pub(super) story: Story,
     pub(super) state: State,
@@ -199,6 +202,7 @@ impl Call {
             id,
             engine,
             had_engines: Vec::new(),
+            handover: None,
             handling,
             story,
             state,

@@ -230,6 +230,7 @@ impl Call {
             | EngineCommand::Transfer { .. }
             | EngineCommand::Mode { .. }
             | EngineCommand::HangUp { .. }
+            | EngineCommand::SwitchEngine { .. }
             | EngineCommand::Context(_) => {}
         }
     }

@@ -175,6 +175,7 @@ impl Call {
     fn replace_engine(&mut self, hands: &mut Hands<'_>, engine: Arc<Engine>) {
         let before = std::mem::replace(&mut self.engine, engine);
         self.had_engines.push(before.name.clone());
+        self.handover = None;
         hands.standby.stood_in += 1;
         let name = self.engine.name.to_string();
         self.milestone(hands, Layer::Engine, "engine replaced", Some(format!("{} by {name}", before.name)));
@@ -188,7 +189,8 @@ impl Call {
             Link::Dialling | Link::Deciding { .. } => true,
             Link::Idle | Link::Willing | Link::Speaking | Link::Resuming(_) | Link::Gone => false,
         };
-        let was_with_others = !self.had_engines.is_empty() || self.next_leg > FIRST_LEG.0 + 1;
+        let was_with_others =
+            !self.had_engines.is_empty() || self.handover.is_some() || self.next_leg > FIRST_LEG.0 + 1;
         let is_alone = self.joined().next().is_none();
         is_coming && was_with_others && is_alone && matches!(self.state, State::Talking { .. })
     }

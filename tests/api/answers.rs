@@ -200,6 +200,7 @@ async fn transfer_wrap_up_and_digits_reach_the_call() {
     let transfer = edge.post("/api/integrations/providers/sip-main/transfer", &token, &transfer).await;
     let mode = edge.post(&format!("/api/calls/{call}/mode"), &token, &json!({"mode": "ai_only"})).await;
     for (path, body) in [
+        ("engine", json!({"engine": "billing", "reason": "asks_about_an_invoice"})),
         ("hold", json!({})),
         ("play", json!({"announcement": "please_wait"})),
         ("mute", json!({})),

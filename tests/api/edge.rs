@@ -282,6 +282,10 @@ impl Keeper {
                         scripted(&number).map_or(Answer::Accepted, Answer::Refused)
                     }
                 },
+                Command::SwitchEngine { tenant, call, .. } => match self.of(&tenant, call) {
+                    None => Answer::Refused(CommandError::CallNotFound),
+                    Some(_) => Answer::Accepted,
+                },
                 Command::Control { tenant, call, control } => match (self.of(&tenant, call), control) {
                     (None, _) => Answer::Refused(CommandError::CallNotFound),
                     (Some(_), Control::Play { announcement }) => {

@@ -59,6 +59,7 @@ async fn every_operation_needs_its_scope_and_names_it() {
         ("GET", format!("/api/calls/{call}/recording"), Scope::CallsRead),
         ("POST", format!("/api/calls/{call}/recording"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/mode"), Scope::CallsWrite),
+        ("POST", format!("/api/calls/{call}/engine"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/hold"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/resume"), Scope::CallsWrite),
         ("POST", format!("/api/calls/{call}/play"), Scope::CallsWrite),

@@ -1,15 +1,17 @@
 //! Every mode, every other mode, every trigger: who owns the conversation then, who hears whom, and what is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Asker, Command, Control, DtmfMethod, EngineCommand, EngineFailure, EventKind, FIRST_LEG, LegId,
-    Mode, ModeChange, SwitchMode, VoiceFact, VoiceOrder, VoiceRoute,
+    Answer, Asker, Command, CommandError, Control, DtmfMethod, EndReason, EngineCommand, EngineEvent,
+    EngineFailure, EventKind, FIRST_LEG, LegId, Mode, ModeChange, SwitchEngine, SwitchMode, VoiceFact,
+    VoiceOrder, VoiceRoute,
 };
 use sip::endpoint::Event;
 use sip::{Body, DialogId};
 
-use crate::line::{Line, SDP};
+use crate::line::{Line, SDP, settings};
 
 const DESK: &str = "+15550010";
 const MODES: [Mode; 4] = [Mode::AiOnly, Mode::AiFirst, Mode::Assist, Mode::Routing];
@@ -240,4 +242,106 @@ fn the_human_s_end_gives_the_caller_back_to_the_engine() {
         talk.line.settle();
         check(talk, from, Mode::AiFirst, Asker::Rule, "human_hung_up", before);
     }
+}
+
+#[test]
+fn the_api_gives_the_conversation_to_another_engine_which_learns_who_had_it() {
+    let mut line = Line::new();
+    line.talk();
+
+    let answer = switch_engine(&mut line, "bot", Some("asks_for_billing"));
+
+    assert!(matches!(answer, Answer::Accepted), "{answer:?}");
+    assert!(
+        matches!(line.orders.first(), Some(VoiceOrder::DismissEngine(EndReason::Transferred))),
+        "{:?}",
+        line.orders
+    );
+    assert_eq!(line.dialled.last().unwrap().1.name.as_str(), "bot");
+    assert_eq!(line.shown.as_ref().unwrap().view.engine.as_deref(), Some("bot"));
+    // What the one before has to say is of the past.
+    line.engine_says(EngineCommand::HangUp { id: None, reason: None, drain: false });
+    line.fact(VoiceFact::EngineConnected);
+    let start = line.told().into_iter().find_map(|event| match event {
+        EngineEvent::Start(start) => Some(start.clone()),
+        _ => None,
+    });
+    let given = start.unwrap().parameters;
+    for (name, value) in [("switched_from", "native"), ("switch_reason", "asks_for_billing")] {
+        assert!(given.contains(&(name.to_owned(), value.to_owned())), "{given:?}");
+    }
+    assert!(given.iter().all(|(name, _)| name != "fallback_for"), "{given:?}");
+    assert_eq!(line.kinds().last(), Some(&EventKind::Answered), "nothing ended");
+}
+
+#[test]
+fn an_engine_gives_the_conversation_away_and_is_told_why_it_cannot() {
+    let mut line = Line::new();
+    line.talk();
+    let ask = |engine: &str| EngineCommand::SwitchEngine {
+        id: Some("s1".into()),
+        engine: engine.into(),
+        reason: None,
+    };
+
+    line.engine_says(ask("nobody"));
+    let refused = line.told().into_iter().any(|event| {
+        matches!(event, EngineEvent::Refused { re: Some(re), code, .. } if re == "s1" && code == "engine.not_found")
+    });
+    assert!(refused, "{:?}", line.orders);
+    line.engine_says(ask("bot"));
+
+    assert_eq!(line.dialled.last().unwrap().1.name.as_str(), "bot");
+}
+
+#[test]
+fn an_engine_that_was_switched_to_and_is_not_there_costs_the_call_what_a_lost_engine_does() {
+    let mut line = Line::new();
+    line.talk();
+    switch_engine(&mut line, "bot", None);
+
+    line.fact(VoiceFact::EngineNotReached(EngineFailure::Dns));
+
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::EngineLost));
+}
+
+#[test]
+fn a_call_that_is_not_answered_or_over_changes_no_engine() {
+    let mut line = Line::new();
+    line.ring_edge(Some(SDP));
+    line.open_port();
+    let refused =
+        |answer: &Answer, code: &str| matches!(answer, Answer::Refused(error) if error.code() == code);
+
+    let answer = switch_engine(&mut line, "bot", None);
+    assert!(refused(&answer, "call.not_answered"), "{answer:?}");
+
+    let mut line = Line::new();
+    line.talk();
+    let answer = switch_engine(&mut line, "nobody", None);
+    assert!(refused(&answer, "engine.not_found"), "{answer:?}");
+}
+
+/// A full engine takes nobody; its own call it may begin anew.
+#[test]
+fn an_engine_without_room_is_switched_to_by_its_own_call_alone() {
+    let mut settings = settings();
+    for engine in settings.engines.values_mut() {
+        Arc::make_mut(engine).max_calls = Some(usize::from(engine.name.as_str() == "native"));
+    }
+    let mut line = Line::with(settings);
+    line.talk();
+
+    let answer = switch_engine(&mut line, "bot", None);
+    assert!(matches!(answer, Answer::Refused(CommandError::LimitCalls { scope: "engine" })), "{answer:?}");
+    let answer = switch_engine(&mut line, "native", None);
+
+    assert!(matches!(answer, Answer::Accepted), "{answer:?}");
+    assert_eq!(line.dialled.len(), 2);
+}
+
+fn switch_engine(line: &mut Line, engine: &str, reason: Option<&str>) -> Answer {
+    let switch = Box::new(SwitchEngine { engine: engine.into(), reason: reason.map(str::to_owned) });
+    let call = line.call();
+    line.command(Command::SwitchEngine { tenant: "acme".into(), call, switch })
 }

@@ -319,6 +319,10 @@ fn body<'a>(kind: &str, id: Option<Cow<'a, str>>, text: &'a str) -> Result<Read<
             let to = to.map(|to| to.0.one()).transpose()?;
             Said::Command(EngineCommand::Mode { id: owned(id), mode, to, reason })
         }
+        "switch_engine" => {
+            let SwitchEngine { engine, reason } = serde_json::from_str(text)?;
+            Said::Command(EngineCommand::SwitchEngine { id: owned(id), engine, reason })
+        }
         "hang_up" => {
             let HangUp { reason, drain } = serde_json::from_str(text)?;
             Said::Command(EngineCommand::HangUp { id: owned(id), reason, drain })
@@ -529,6 +533,13 @@ struct ModeMessage {
     mode: Mode,
     #[serde(default, deserialize_with = "given")]
     to: Option<Object<Target>>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SwitchEngine {
+    engine: String,
     #[serde(default)]
     reason: Option<String>,
 }

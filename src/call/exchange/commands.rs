@@ -8,8 +8,9 @@ use crate::call::account::{Account, no_engine};
 use crate::call::admission::{self, Full};
 use crate::call::application::{Application, Run};
 use crate::call::command::{
-    Answer, CommandError, Control, PlaceCall, RecordMode, SwitchMode, TransferCall, WrapUp,
+    Answer, CommandError, Control, PlaceCall, RecordMode, SwitchEngine, SwitchMode, TransferCall, WrapUp,
 };
+use crate::call::event::Asker;
 use crate::call::ids::{CallId, ProviderKey, TenantId};
 use crate::call::number;
 use crate::call::one::Call;
@@ -189,6 +190,20 @@ impl Exchange {
     ) -> Result<Answer, CommandError> {
         let id = self.call_of(tenant, None, call)?;
         let outcome = self.with_call(now, id, |call, hands| call.mode_ordered(hands, ordered));
+        outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
+    }
+
+    pub(super) fn switch_engine(
+        &mut self,
+        now: Instant,
+        tenant: &TenantId,
+        call: CallId,
+        ordered: SwitchEngine,
+    ) -> Result<Answer, CommandError> {
+        let id = self.call_of(tenant, None, call)?;
+        let SwitchEngine { engine, reason } = ordered;
+        let outcome =
+            self.with_call(now, id, |call, hands| call.switch_engine(hands, &engine, reason, Asker::Api));
         outcome.unwrap_or(Err(CommandError::CallAlreadyEnded)).map(|()| Answer::Accepted)
     }
 

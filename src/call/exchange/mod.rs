@@ -404,6 +404,7 @@ impl Exchange {
             }
             Command::WrapUp { tenant, provider, wrap_up } => self.wrap_up(now, &tenant, &provider, wrap_up),
             Command::SwitchMode { tenant, call, switch } => self.switch_mode(now, &tenant, call, *switch),
+            Command::SwitchEngine { tenant, call, switch } => self.switch_engine(now, &tenant, call, *switch),
             Command::Control { tenant, call, control } => self.control(now, &tenant, call, control),
             Command::TakeContext { reference } => {
                 let context = self.references.take(now, &reference, None);

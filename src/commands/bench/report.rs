@@ -183,8 +183,10 @@ impl Measured {
 
 impl Report for Measured {
     fn prose(&self) -> String {
+        let is_shared = self.dialect == Tongue::EdgeMuxV1.as_str();
+        let sockets = if is_shared { "one websocket for all" } else { "a websocket each" };
         let mut text = format!(
-            "{} calls for {} s, {} on a websocket each; the edge alone on core {}\n\n",
+            "{} calls for {} s, {} on {sockets}; the edge alone on core {}\n\n",
             self.calls, self.seconds, self.dialect, self.edge_core
         );
         let mark = |over: bool| if over { "OVER" } else { "" };
