@@ -25,7 +25,8 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow::new("RFC 5359 §2.10", "third_party_is_added", third_party_is_added),
     Flow::new("RFC 5359 §2.11", "third_party_joins", third_party_joins),
     Flow::new("RFC 5359 §2.12", "find_me", find_me).over(FINDS_ME),
-    Flow::new("RFC 5359 §2.13", "incoming_call_screening", incoming_call_screening),
+    Flow::new("RFC 5359 §2.13", "incoming_call_screening", incoming_call_screening)
+        .over("trust_identity = true\n"),
     Flow::new("RFC 5359 §2.14", "outgoing_call_screening", outgoing_call_screening)
         .over("deny_destinations = [\"+1900\"]"),
     Flow::new("RFC 5359 §2.15", "call_park_and_retrieval", call_park_and_retrieval),
@@ -334,6 +335,7 @@ fn incoming_call_screening(play: &mut Play) {
     let start = play.engine_hears("start");
     let headers = start["sip"]["headers"].to_string();
     assert!(headers.contains("+15550666"), "{headers}");
+    assert_eq!(start["identity"]["asserted"][0]["number"], "+15550666");
 
     play.engine_says(&json!({ "type": "reject", "sip_code": 603, "reason": "Decline" }));
     let refusal = play.expect(call, "INVITE", 603);
