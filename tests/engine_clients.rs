@@ -150,7 +150,7 @@ fn an_engine_is_heard_bit_by_bit_and_what_it_said_before_an_interruption_is_not(
 }
 
 #[test]
-fn nothing_is_sent_before_the_engine_is_ready_for_it() {
+fn what_is_said_before_the_engine_is_ready_waits_until_it_is() {
     for dialect in [Dialect::GeminiLive, Dialect::ElevenLabs, Dialect::Deepgram] {
         let (mut run, first) = begin(dialect, &[]);
         assert_eq!(first.len(), 1, "{dialect:?}");
@@ -160,7 +160,7 @@ fn nothing_is_sent_before_the_engine_is_ready_for_it() {
         ready(&mut run);
         run.hear(1, &[0x20; 160]);
 
-        assert_eq!(run.said().len(), 1, "{dialect:?}");
+        assert_eq!(run.said().len(), 2, "{dialect:?}");
     }
 }
 
