@@ -52,7 +52,7 @@ rust-tests:
 	$(call say,Rust tests: units; properties; simulation; API; command line; layers)
 	@$(CARGO) test --workspace --locked
 
-# Other people's software against ours: SIPp, baresip, Pipecat, verifiers of webhooks, a browser.
+# Other people's software against ours: SIPp, baresip, PJSIP, Kamailio, Pipecat, verifiers of webhooks, a browser.
 interop:
 	$(call say,interoperation: tests/interop)
 	@$(CARGO) build --locked --quiet

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 # command that must be there : Debian package that brings it
 build_tools=(cc:gcc make:make cmake:cmake)
-test_peers=(sipp:sip-tester baresip:baresip-core chromium:chromium dnsmasq:dnsmasq-base openssl:openssl c++:g++)
+test_peers=(sipp:sip-tester baresip:baresip-core chromium:chromium dnsmasq:dnsmasq-base kamailio:kamailio openssl:openssl c++:g++)
 
 # Python packages: tests/interop/requirements.txt, into .venv
 venv=.venv

@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 
-from lab.edge import Edge
-from lab.engine import Engine, patient
+from lab.certificates import Certificates
+from lab.edge import Edge, usual
+from lab.engine import Engine, echo, patient
+from lab.pjsip import PjsipPhone
 from lab.receiver import Receiver
 from lab.softphone import Softphone
 
@@ -69,6 +71,50 @@ def new_phone(tmp_path):
     yield new
     for phone in phones:
         phone.end()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """What is needed for TLS on every side."""
+    return Certificates(tmp_path_factory.mktemp("authority") / "made")
+
+
+@pytest.fixture
+def new_pjsip(tmp_path, certificates):
+    """`new_pjsip(transport)`: a telephone of PJSIP that says a greeting in every call."""
+    phones = []
+
+    def new(transport="udp", **more):
+        phones.append(PjsipPhone(tmp_path / f"pjsip-{len(phones)}", transport, certificates=certificates, **more))
+        return phones[-1]
+
+    yield new
+    for phone in phones:
+        phone.end()
+
+
+@pytest.fixture
+def start_echo(start_edge, receiver, certificates):
+    """`start_echo(target)`: an edge that speaks TLS, too, with an engine that echoes; its trunk leads to `target`."""
+    engines = []
+
+    def start(target, **trunk):
+        engine = Engine(echo, "edge.v1")
+        engines.append(engine)
+        config = usual()
+        config["tenants"]["acme"]["webhook_url"] = receiver.url()
+        config["engines"]["bot"] = {"url": engine.url, "dialect": "edge.v1"}
+        config["providers"]["sip-main"] |= {
+            "target": f"sip:{target.address};transport={target.transport}", "engine": "bot", "probe_interval_sec": 0, **trunk,
+        }
+        certificates.of_edge(config)
+        edge = start_edge(config)
+        edge.engine = engine
+        return edge
+
+    yield start
+    for engine in engines:
+        engine.end()
 
 
 @pytest.fixture

@@ -115,6 +115,40 @@ fn a_subscriber_who_is_gone_is_told_nothing_more() {
     assert!(bench.words().is_empty(), "the call itself goes on");
 }
 
+/// PJSIP forgets the subscription of a REFER with its call, and its user never learns that it succeeded.
+#[test]
+fn a_bye_waits_until_the_outcome_of_their_refer_is_told() {
+    let (mut bench, dialog, to) = connected();
+    let id = referred(&mut bench, 11, &to, "");
+    bench.endpoint.accept_refer(bench.now, id);
+    let trying = bench.sent().remove(1);
+    bench.endpoint.refer_progress(bench.now, dialog, id, StatusCode::OK);
+    bench.endpoint.hang_up(bench.now, dialog, Headers::new());
+    let before = bench.sent();
+    settle(&mut bench, &trying);
+    let last = bench.sent_one();
+    settle(&mut bench, &last);
+
+    assert!(before.is_empty(), "{:?}", firsts(&before));
+    assert_eq!(told(&last).2, "SIP/2.0 200 OK");
+    assert_eq!(firsts(&bench.sent()), ["BYE"]);
+}
+
+#[test]
+fn a_bye_does_not_wait_for_long_for_who_does_not_answer_a_notify() {
+    let (mut bench, dialog, to) = connected();
+    let id = referred(&mut bench, 11, &to, "");
+    bench.endpoint.accept_refer(bench.now, id);
+    bench.endpoint.refer_progress(bench.now, dialog, id, StatusCode::OK);
+    bench.endpoint.hang_up(bench.now, dialog, Headers::new());
+    bench.pass(Duration::from_millis(1999));
+    let before = firsts(&bench.sent()).contains(&"BYE".to_owned());
+    bench.pass(Duration::from_millis(1));
+
+    assert!(!before);
+    assert!(firsts(&bench.sent()).contains(&"BYE".to_owned()));
+}
+
 /// RFC 5057 §4: the subscription outlives the call that it was made in, but not for ever.
 #[test]
 fn the_outcome_is_told_after_the_call_has_ended() {

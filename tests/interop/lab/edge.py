@@ -137,6 +137,22 @@ class Edge:
         assert answer.status == 200, answer.body
         return answer.json
 
+    def answered(self, call=None):
+        """The call that speaks, or that one once it does."""
+        def found():
+            calls = [one for one in self.calls() if call in (None, one["call_id"]) and one["status"] == "answered"]
+            return calls[0]["call_id"] if calls else None
+
+        return until(found, 10, "the answered call")
+
+    def wait_for_status(self, call, wanted):
+        until(lambda: self.call(call)["status"] == wanted, 10, f"the status {wanted}")
+
+    def wait_for_end(self, call):
+        """It is over, and nothing of its dialogs is left."""
+        self.wait_for_status(call, "ended")
+        until(lambda: self.metrics()["callingedge_sip_call_dialogs"] == 0, 10, "the end of its dialogs")
+
     def calls(self, **query):
         words = "&".join(f"{name}={value}" for name, value in query.items())
         answer = self.ask("GET", f"/api/calls?{words}")

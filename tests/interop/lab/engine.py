@@ -7,6 +7,8 @@ import time
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
+from . import dialect
+
 
 class Engine:
     """`talk(call)` runs for every call; the call ends with it."""
@@ -73,3 +75,16 @@ class Call:
 def patient(call):
     """Takes every call and says nothing."""
     call.listen()
+
+
+def echo(call):
+    """Of edge.v1: takes the call and says back what it hears, in the same frames."""
+    segment, seq = 1, 0
+    call.wait_for("type", "start")
+    call.say(type="accept", id="a1")
+    while True:
+        message = call.next()
+        if isinstance(message, bytes):
+            header = dialect.HEADER.pack(1, 2, 0, message[3], seq, 0, segment)
+            call.socket.send(header + message[dialect.HEADER.size:])
+            seq += 1

@@ -2,14 +2,19 @@
 //!
 //! A 2xx of ours is repeated until its ACK comes. A 2xx of theirs waits for the owner, who may have to write an answer
 //! into the ACK. Until the ACK of the first 2xx has come, the callee may not send BYE (RFC 3261 §15), so a wish to hang up
-//! waits for it.
+//! waits for it. It waits, too, until they have heard what became of their REFER: some end its subscription with the
+//! call, and never tell their user (PJSIP does).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::offers::Exchange;
 use super::*;
 use crate::dialog::{Notification, Success, SuccessOutput, referral};
 use crate::endpoint::servers::ReplyPath;
+
+/// How long a BYE waits for them to hear what became of their REFER.
+const LAST_NOTICE: Duration = Duration::from_secs(2);
 
 /// A dialog after the first 2xx.
 #[derive(Debug)]
@@ -21,8 +26,10 @@ pub(crate) struct Confirmed {
     pub(super) successes: BTreeMap<u32, Unacknowledged>,
     pub(super) exchange: Exchange,
     pub(super) next_offer: Option<Offer>,
-    /// The owner wants to hang up, but the first ACK has not come.
+    /// The owner wants to hang up, but the first ACK has not come, or they have not heard what became of their REFER.
     pub(super) hang_up: Option<Headers>,
+    /// How long the latter is waited for.
+    pub(super) last_notice: Option<Instant>,
     /// RSeq and CSeq of a reliable provisional response that our 2xx has overtaken.
     pub(super) late_prack: Option<(u32, u32)>,
 }
@@ -52,6 +59,7 @@ impl Confirmed {
             exchange: Exchange::Idle,
             next_offer: None,
             hang_up: None,
+            last_notice: None,
             late_prack: None,
         }
     }
@@ -70,6 +78,7 @@ impl Confirmed {
             exchange: Exchange::Idle,
             next_offer: None,
             hang_up: None,
+            last_notice: None,
             late_prack: None,
         }
     }
@@ -77,7 +86,7 @@ impl Confirmed {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let success = self.successes.values().map(|waiting| waiting.success.poll_timeout()).min();
         let offer = self.next_offer.as_ref().and_then(|offer| offer.not_before);
-        earlier(success, earlier(offer, self.exchange.poll_timeout()))
+        earlier(self.last_notice, earlier(success, earlier(offer, self.exchange.poll_timeout())))
     }
 
     pub(super) fn lose_connection(&mut self, connection: ConnectionId) {
@@ -115,6 +124,9 @@ impl Usage {
             };
             return self.send_bye(now, core, headers);
         }
+        if confirmed.last_notice.is_some_and(|at| at <= now) {
+            return self.send_bye_that_waited(now, core);
+        }
         if self.watch_timer(now, core) {
             self.take_back_offer(now, core);
             self.start_offer(now, core);
@@ -151,14 +163,35 @@ impl Usage {
     }
 
     pub(super) fn hang_up_confirmed(&mut self, now: Instant, core: &mut Core, headers: Headers) {
-        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
-        if confirmed.waits_for_first_ack() {
+        let Stage::Confirmed(confirmed) = &self.stage else { return };
+        let waits_for_notice = !confirmed.waits_for_first_ack() && self.has_last_notice();
+        if confirmed.waits_for_first_ack() || waits_for_notice {
             self.close_exchange(now, core);
             self.close_open(now, core);
             if let Stage::Confirmed(confirmed) = &mut self.stage {
                 confirmed.hang_up.get_or_insert(headers);
+                if waits_for_notice {
+                    confirmed.last_notice.get_or_insert(now + LAST_NOTICE);
+                }
             }
         } else {
+            self.send_bye(now, core, headers);
+        }
+    }
+
+    /// A NOTIFY has been settled: BYE, if it was the last one that was waited for.
+    pub(super) fn notice_was_waited_for(&mut self, now: Instant, core: &mut Core) {
+        if let Stage::Confirmed(Confirmed { last_notice: Some(_), .. }) = &self.stage
+            && !self.has_last_notice()
+        {
+            self.send_bye_that_waited(now, core);
+        }
+    }
+
+    fn send_bye_that_waited(&mut self, now: Instant, core: &mut Core) {
+        let Stage::Confirmed(confirmed) = &mut self.stage else { return };
+        confirmed.last_notice = None;
+        if let Some(headers) = confirmed.hang_up.take() {
             self.send_bye(now, core, headers);
         }
     }

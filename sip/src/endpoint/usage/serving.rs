@@ -164,7 +164,13 @@ impl Usage {
             self.served.remove(at);
         }
         self.send_notices(now, core);
+        self.notice_was_waited_for(now, core);
         self.leave_if_done(now, core);
+    }
+
+    /// Whether they have yet to hear what became of a REFER.
+    pub(super) fn has_last_notice(&self) -> bool {
+        self.served.iter().any(|served| served.end.is_some())
     }
 }
 
