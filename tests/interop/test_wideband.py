@@ -82,23 +82,21 @@ def test_a_wideband_call_carries_7_khz_to_the_engine_and_back(place, codecs, cod
     phone.hang_up()
 
     heard = phone.heard()
-    # Opus keeps what is heard, not the wave.
-    least = 0.8 if codec.startswith("opus") else 0.95
-    assert_heard(said, heard, least)
+    assert_heard(said, heard)
     _, at = audio.find(said, heard)
     assert above(heard[at:at + len(said)]) > 0.35
     up = np.frombuffer(bytes(engine.calls[0].audio), "<i2").astype(float)
-    assert_heard(said, up, least)
+    assert_heard(said, up)
     tape = until(lambda: finished_tape(edge), 10, "the recording")
     assert tape.getframerate() == WIDE
     sides = np.frombuffer(tape.readframes(tape.getnframes()), "<i2").reshape(-1, 2).astype(float)
-    assert_heard(said, sides[:, 0], least)
-    assert_heard(said, sides[:, 1], least)
+    assert_heard(said, sides[:, 0])
+    assert_heard(said, sides[:, 1])
 
 
-def assert_heard(said, heard, least):
+def assert_heard(said, heard, least=0.95):
     """All but two of its pieces, wherever they are: on a busy machine a telephone may stumble."""
-    score = audio.pieces_heard(said, heard, 3200)
+    score = audio.pieces_heard_at_any_phase(said, heard, 3200)
     assert np.count_nonzero(score > least) >= len(score) - 2, score
 
 

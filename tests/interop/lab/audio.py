@@ -53,6 +53,13 @@ def silence(seconds):
 
 def find(needle, hay):
     """The best place of `needle` in `hay`: normalised correlation there (1 is the same) and its sample."""
+    scores = likeness(needle, hay)
+    at = int(np.argmax(scores))
+    return float(scores[at]), at
+
+
+def likeness(needle, hay):
+    """The normalised correlation of `needle` with each place of `hay`."""
     if len(hay) < len(needle):
         hay = np.concatenate([hay, np.zeros(len(needle) - len(hay))])
     size = 1 << (len(hay) + len(needle)).bit_length()
@@ -60,17 +67,33 @@ def find(needle, hay):
     products = products[:len(hay) - len(needle) + 1]
     energy = np.concatenate([[0], np.cumsum(hay ** 2)])
     windows = energy[len(needle):] - energy[:len(energy) - len(needle)]
-    scores = products / (np.linalg.norm(needle) * np.sqrt(np.maximum(windows, 1)))
-    at = int(np.argmax(scores))
-    return float(scores[at]), at
+    return products / (np.linalg.norm(needle) * np.sqrt(np.maximum(windows, 1)))
 
 
 def pieces_heard(said, heard, length=4000):
     """The best correlation of each audible piece of `said`, wherever it is heard."""
+    return np.array([find(piece, heard)[0] for piece in audible_pieces(said, length)])
+
+
+def pieces_heard_at_any_phase(said, heard, length=4000):
+    """As `pieces_heard`, for codecs that delay by parts of a sample: near half the rate that turns a wave by up to a quarter, and
+    what is the same sounds the same. The piece and the piece turned by a quarter, at one place, are the sides of a triangle."""
+    return np.array([np.hypot(likeness(piece, heard), likeness(turned(piece), heard)).max()
+                     for piece in audible_pieces(said, length)])
+
+
+def turned(piece):
+    """Every sine of it a quarter of its period later: the Hilbert transform."""
+    spectrum = np.fft.rfft(piece) * -1j
+    spectrum[0] = 0
+    return np.fft.irfft(spectrum, len(piece))
+
+
+def audible_pieces(said, length):
     pieces = [said[at:at + length] for at in range(0, len(said) - length, length)]
     audible = [piece for piece in pieces if np.abs(piece).max() > 2000]
     assert len(audible) >= 5
-    return np.array([find(piece, heard)[0] for piece in audible])
+    return audible
 
 
 def loud(samples, threshold=500):
