@@ -79,8 +79,9 @@ pub(super) fn way(uri: &sip::Uri, trunk: &Trunk, usual: Vec<sip::Target>) -> Vec
     let target = sip::Target { transport, address };
     let is_target = trunk.targets.iter().any(|at| at.target.address.ip() == ip);
     let is_peer = trunk.peers.iter().any(|network| network.contains(&ip));
-    // What a TLS stream to an address has to prove is known for targets alone.
-    let is_proven = transport != sip::Transport::Tls || trunk.targets.iter().any(|at| at.target == target);
+    // What a TLS stream has to prove is known for targets, and for any address where the trunk names it.
+    let is_known = trunk.has_tls_name || trunk.targets.iter().any(|at| at.target == target);
+    let is_proven = transport != sip::Transport::Tls || is_known;
     if (is_target || is_peer) && is_proven { [target].into() } else { usual.into() }
 }
 
@@ -153,6 +154,15 @@ mod tests {
         assert_eq!(way("sip:1@198.51.100.1"), usual());
         assert_eq!(way("sip:1@example.com"), usual());
         assert_eq!(way("sips:1@192.0.2.77"), usual(), "nobody knows its certificate");
+    }
+
+    #[test]
+    fn a_trunk_that_names_its_certificate_is_followed_over_tls() {
+        let trunk = Trunk { has_tls_name: true, ..trunk() };
+        let way = way(&uri("sips:1@192.0.2.77"), &trunk, vec![at("192.0.2.9:5060")]);
+
+        let there = sip::Target { transport: sip::Transport::Tls, ..at("192.0.2.77:5061") };
+        assert_eq!(way, [there]);
     }
 
     fn trunk() -> Trunk {

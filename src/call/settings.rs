@@ -193,6 +193,8 @@ pub struct Trunk {
     pub media_timeout: Duration,
     /// From REFER to its final NOTIFY.
     pub transfer_timeout: Duration,
+    /// Whether one name is what a TLS certificate at any of its addresses must have.
+    pub has_tls_name: bool,
     /// Which SIP extensions its dialogs use.
     pub policy: sip::Policy,
     /// Between OPTIONS to the target; none when not probed.
@@ -247,6 +249,7 @@ impl Trunk {
             remove_headers: Vec::new(),
             numbers_in: NumberRules::default(),
             numbers_out: NumberRules::default(),
+            has_tls_name: false,
             trust_identity: false,
             identity: IdentityHeader::None,
             caller_ids: None,

@@ -208,6 +208,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         remove_headers: manners.remove_headers,
         numbers_in: manners.numbers_in,
         numbers_out: manners.numbers_out,
+        has_tls_name: section.is_there("tls_server_name"),
         trust_identity: manners.trust_identity,
         identity: manners.identity,
         caller_ids: manners.caller_ids,

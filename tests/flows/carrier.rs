@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use crate::certificates::Certificates;
 use crate::phone::Path;
 
 /// What comes to the script's side.
@@ -92,14 +93,32 @@ impl Loss {
 /// How a flow travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Weather {
-    pub(crate) stream: bool,
+    pub(crate) transport: sip::Transport,
     pub(crate) loss: u32,
     pub(crate) seed: u64,
 }
 
 impl Weather {
+    /// All there is: streams lose nothing.
+    pub(crate) const ALL: [(sip::Transport, u32); 5] = [
+        (sip::Transport::Udp, 0),
+        (sip::Transport::Udp, 5),
+        (sip::Transport::Udp, 20),
+        (sip::Transport::Tcp, 0),
+        (sip::Transport::Tls, 0),
+    ];
+
+    pub(crate) fn is_stream(self) -> bool {
+        self.transport != sip::Transport::Udp
+    }
+
+    /// As a URI's parameter says it.
     pub(crate) fn transport(self) -> &'static str {
-        if self.stream { "tcp" } else { "udp" }
+        match self.transport {
+            sip::Transport::Udp => "udp",
+            sip::Transport::Tcp => "tcp",
+            sip::Transport::Tls => "tls",
+        }
     }
 }
 
@@ -120,7 +139,12 @@ pub(crate) fn configuration(
     } else {
         usual("target", format!("target = \"sip:{target};transport={transport}\"\n"))
     };
+    let certificates = match weather.transport {
+        sip::Transport::Tls => Certificates::get().of_a_trunk(),
+        sip::Transport::Udp | sip::Transport::Tcp => String::new(),
+    };
     let rest = [
+        certificates,
         usual("probe_interval_sec", "probe_interval_sec = 0\n".to_owned()),
         usual("media_timeout_sec", "media_timeout_sec = 3600\n".to_owned()),
         usual("from", "from = \"+15550000\"\n".to_owned()),
@@ -141,7 +165,8 @@ pub(crate) fn configuration(
 
 /// What the configuration's secrets are read from.
 pub(crate) fn secrets() -> std::collections::BTreeMap<String, String> {
-    [("PASSWORD".to_owned(), "open sesame".to_owned())].into()
+    let secrets = [("PASSWORD", "open sesame".to_owned()), ("EDGE_KEY", Certificates::get().edge_key())];
+    secrets.map(|(name, secret)| (name.to_owned(), secret)).into()
 }
 
 /// Further than any script waits.

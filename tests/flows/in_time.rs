@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use sip::locate::Place;
 
 use crate::carrier::{Arrival, Carrier, LATER, Loss, Order, Said, Weather, configuration};
+use crate::certificates::Certificates;
 use crate::phone::Path;
 use crate::play::{BOB, CAROL};
 
@@ -118,20 +119,19 @@ impl InTime {
         };
         let phones = addresses();
         let text = format!(
-            "sip.listen = [\"udp:{EDGE}\", \"tcp:{EDGE}\"]\n\
+            "{}sip.listen = [\"udp:{EDGE}\", \"tcp:{EDGE}\", \"tls:{EDGE}\"]\n\
              media = {{ address = \"10.9.0.1\", advertise = \"10.9.0.1\", workers = 1 }}\nhttp.listen = \"127.0.0.1:0\"\n{}",
+            Certificates::get().of_the_daemon(),
             configuration(0, weather, "ws://10.9.0.2/", &phones, extra)
         );
         let config =
             Config::parse(&text, &surroundings).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{text}"));
-        let locals = [sip::Transport::Udp, sip::Transport::Tcp].map(|one| sip::Local::new(one, edge()));
+        let locals = [sip::Transport::Udp, sip::Transport::Tcp, sip::Transport::Tls]
+            .map(|one| sip::Local::new(one, edge()));
         let sip_config = sip::Config::new("callingedge", locals.to_vec());
         // What a name server says of a name: Bob's phone, and Carol's where he is not there.
         let place = |phone: usize, rank| Place {
-            target: sip::Target {
-                transport: if weather.stream { sip::Transport::Tcp } else { sip::Transport::Udp },
-                address: phones[phone],
-            },
+            target: sip::Target { transport: weather.transport, address: phones[phone] },
             rank,
             weight: 1,
         };
@@ -315,7 +315,7 @@ impl InTime {
                         connection: None,
                     },
                     Path::Stream(number) => sip::Flow {
-                        transport: sip::Transport::Tcp,
+                        transport: self.weather.transport,
                         local: edge(),
                         peer: self.streams[number as usize].peer,
                         connection: Some(sip::ConnectionId(number)),
@@ -327,7 +327,7 @@ impl InTime {
                 return Some(Arrival::Sip { to: phone, path, wire: wire.to_vec() });
             }
             Happening::Refused(to) => {
-                self.exchange.handle_send_failure(self.now, sip::Transport::Tcp, to);
+                self.exchange.handle_send_failure(self.now, self.weather.transport, to);
             }
             Happening::Fact(call, fact) => self.exchange.handle_voice(self.now, call, fact),
             Happening::ToEngine(engine, told) => return Some(Arrival::Engine { engine, told }),
@@ -358,7 +358,7 @@ impl Carrier for InTime {
     }
 
     fn way(&mut self, phone: usize) -> Path {
-        if !self.weather.stream {
+        if !self.weather.is_stream() {
             return Path::Datagram(edge());
         }
         let port = 40_000 + u16::try_from(self.streams.len()).unwrap();

@@ -8,11 +8,12 @@
 //!                  virtual time: the exchange     a running daemon: sockets,
 //!                  and a seeded lossy network     seeded loss at the phones
 //! ```
-//! Every script runs over both, over UDP with 0, 5 and 20 % of all datagrams lost and over TCP, and ends when the daemon
+//! Every script runs over both, over UDP with 0, 5 and 20 % of all datagrams lost, over TCP and over TLS, and ends when the daemon
 //! holds nothing any more. `FLOW=name` runs those whose name contains it; `FLOW_SEED=n` runs this seed alone.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod carrier;
+mod certificates;
 mod digest;
 mod early;
 mod in_time;
@@ -84,10 +85,10 @@ fn every_flow_holds_in_virtual_time_and_leaves_nothing_behind() {
     let mut failed = Vec::new();
     let mut runs = 0;
     'flows: for flow in flows() {
-        for (stream, loss) in [(false, 0), (false, 5), (false, 20), (true, 0)] {
+        for (transport, loss) in Weather::ALL {
             let seeds = if loss > 0 { SEEDS } else { 1 };
             for seed in (0..seeds).filter(|seed| only.is_none_or(|only| only == *seed)) {
-                let weather = Weather { stream, loss, seed };
+                let weather = Weather { transport, loss, seed };
                 runs += 1;
                 let run = || {
                     let name =
@@ -115,9 +116,8 @@ fn every_flow_holds_in_virtual_time_and_leaves_nothing_behind() {
 #[test]
 fn every_flow_holds_on_the_wire_and_the_daemon_holds_nothing_at_the_end() {
     let flows: Vec<&Flow> = flows().into_iter().filter(|flow| !flow.virtual_only).collect();
-    let weathers = [(false, 0), (false, 5), (false, 20), (true, 0)];
     let runs = flows.iter().flat_map(|flow| {
-        weathers.into_iter().map(|(stream, loss)| (*flow, Weather { stream, loss, seed: 1 }))
+        Weather::ALL.into_iter().map(|(transport, loss)| (*flow, Weather { transport, loss, seed: 1 }))
     });
     let runs: Vec<(&Flow, Weather)> = runs.collect();
 

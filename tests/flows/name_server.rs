@@ -1,4 +1,4 @@
-//! A name server for `_sip._udp.flowN.test`: SRV records of the run's second phone and, where that is not there, its third.
+//! A name server for `_sip._udp.flowN.test` and the like: SRV records of the run's second phone and, where that is not there, its third.
 #![expect(clippy::disallowed_types, reason = "it is asked over a socket")]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

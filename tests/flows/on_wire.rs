@@ -20,6 +20,8 @@ use callingedge::config::{Config, SecretsAre, Surroundings};
 use callingedge::daemon::Daemon;
 use callingedge::store::{Location, Scope, Store};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::{ClientConnection, ServerConnection, StreamOwned};
+use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::runtime::{Handle, Runtime};
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
@@ -27,6 +29,7 @@ use tungstenite::{Message as Frame, WebSocket};
 
 use crate::Flow;
 use crate::carrier::{Arrival, Carrier, Loss, Order, Said, Weather, configuration};
+use crate::certificates::{Certificates, EDGE_NAME};
 use crate::name_server;
 use crate::phone::Path;
 use crate::play::Play;
@@ -37,14 +40,18 @@ const DAEMON: Ipv4Addr = Ipv4Addr::new(127, 59, 0, 1);
 const APART: Duration = Duration::from_millis(25);
 /// From the last script's end until nothing is held: Timer H, J and the like take 32 s.
 const LETTING_GO: Duration = Duration::from_secs(50);
+/// How long a handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// Plays all of them at once; what has failed.
 pub(crate) fn run(runs: &[(&'static Flow, Weather)]) -> Vec<String> {
     let sockets: Vec<Sockets> = (0..runs.len()).map(|run| Sockets::bind(run, runs[run].1)).collect();
     let names = name_server::start(sockets.iter().map(|sockets| sockets.addresses.clone()).collect());
     let mut text = format!(
-        "dns.servers = [\"{names}\"]\nsip.listen = [\"udp:{DAEMON}:0\", \"tcp:{DAEMON}:0\"]\nhttp.listen = \"127.0.0.1:0\"\n\
-         media = {{ address = \"{DAEMON}\", advertise = \"{DAEMON}\", workers = 1 }}\n"
+        "dns.servers = [\"{names}\"]\nhttp.listen = \"127.0.0.1:0\"\n\
+         sip.listen = [\"udp:{DAEMON}:0\", \"tcp:{DAEMON}:0\", \"tls:{DAEMON}:0\"]\n{}\
+         media = {{ address = \"{DAEMON}\", advertise = \"{DAEMON}\", workers = 1 }}\n",
+        Certificates::get().of_the_daemon()
     );
     for (number, ((flow, weather), sockets)) in runs.iter().zip(&sockets).enumerate() {
         let engine = format!("ws://{}/", sockets.engine.local_addr().unwrap());
@@ -67,8 +74,7 @@ pub(crate) fn run(runs: &[(&'static Flow, Weather)]) -> Vec<String> {
             run: number,
             weather: *weather,
             loss: RefCell::new(Loss::new(weather.loss, weather.seed ^ number as u64)),
-            udp: daemon.sip[0].1,
-            tcp: daemon.sip[1].1,
+            edge: daemon.sip.iter().find(|one| one.0 == weather.transport).unwrap().1,
             http: daemon.http,
             token: daemon.store.tokens().unwrap().create(&tenant, "flow", &[Scope::Admin]).unwrap(),
             tenant,
@@ -84,7 +90,7 @@ pub(crate) fn run(runs: &[(&'static Flow, Weather)]) -> Vec<String> {
             std::thread::sleep(APART * u32::try_from(number).unwrap());
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 let name = format!("{} over {} losing {} %", flow.name, weather.transport(), weather.loss);
-                let (addresses, edge) = (carrier.sockets.addresses.clone(), carrier.edge());
+                let (addresses, edge) = (carrier.sockets.addresses.clone(), carrier.edge);
                 let mut play = Play::new(name, weather, Box::new(carrier), edge, &addresses, number);
                 (flow.script)(&mut play);
                 done.fetch_add(1, Ordering::SeqCst);
@@ -196,7 +202,7 @@ impl Sockets {
         let mut sockets =
             Self { addresses: Vec::new(), datagrams: Vec::new(), listeners: Vec::new(), engine };
         for _ in 0..3 {
-            if weather.stream {
+            if weather.is_stream() {
                 let listener = TcpListener::bind((address, 0)).unwrap();
                 listener.set_nonblocking(true).unwrap();
                 sockets.addresses.push(listener.local_addr().unwrap());
@@ -214,8 +220,10 @@ impl Sockets {
 
 struct Stream {
     phone: usize,
-    socket: TcpStream,
+    socket: Line,
     buffer: Vec<u8>,
+    /// The daemon says no more; what it has said may wait still.
+    ended: bool,
     open: bool,
 }
 
@@ -223,8 +231,7 @@ struct OnWire {
     run: usize,
     weather: Weather,
     loss: RefCell<Loss>,
-    udp: SocketAddr,
-    tcp: SocketAddr,
+    edge: SocketAddr,
     http: SocketAddr,
     tenant: TenantId,
     token: String,
@@ -238,10 +245,6 @@ struct OnWire {
 }
 
 impl OnWire {
-    fn edge(&self) -> SocketAddr {
-        if self.weather.stream { self.tcp } else { self.udp }
-    }
-
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let (status, body) = ask(self.http, method, path, &self.token, &body.to_string());
         (status, serde_json::from_str(&body).unwrap_or_default())
@@ -255,7 +258,7 @@ impl OnWire {
         fds.extend(datagrams.map(|socket| PollFd::new(socket, PollFlags::IN)));
         fds.extend(self.sockets.listeners.iter().flatten().map(|one| PollFd::new(one, PollFlags::IN)));
         let open = self.streams.iter().filter(|stream| stream.open);
-        fds.extend(open.map(|stream| PollFd::new(&stream.socket, PollFlags::IN)));
+        fds.extend(open.map(|stream| PollFd::new(stream.socket.socket(), PollFlags::IN)));
         let engines = self.engines.iter().flatten();
         fds.extend(engines.map(|engine| PollFd::new(engine.get_ref(), PollFlags::IN)));
         let wait = Timespec { tv_sec: 0, tv_nsec: left.as_nanos().try_into().unwrap() };
@@ -283,22 +286,18 @@ impl OnWire {
     fn read_streams(&mut self) -> Option<Arrival> {
         for (phone, listener) in self.sockets.listeners.iter().enumerate() {
             if let Some(Ok((socket, _))) = listener.as_ref().map(TcpListener::accept) {
-                socket.set_nonblocking(true).unwrap();
-                self.streams.push(Stream { phone, socket, buffer: Vec::new(), open: true });
+                // What breaks during its handshake has told nobody anything.
+                let Ok(socket) = Line::accepted(socket, self.weather) else { continue };
+                self.streams.push(Stream { phone, socket, buffer: Vec::new(), ended: false, open: true });
             }
         }
         for (number, stream) in self.streams.iter_mut().enumerate().filter(|(_, stream)| stream.open) {
-            let mut buffer = [0; 8192];
-            match stream.socket.read(&mut buffer) {
-                Ok(0) => stream.open = false,
-                Ok(length) => stream.buffer.extend_from_slice(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => stream.open = false,
-            }
+            stream.fill();
             if let Some(wire) = stream.next_message() {
                 return Some(Arrival::Sip { to: stream.phone, path: Path::Stream(number as u64), wire });
             }
-            if !stream.open {
+            if stream.ended {
+                stream.open = false;
                 return Some(Arrival::Closed { path: Path::Stream(number as u64) });
             }
         }
@@ -334,7 +333,88 @@ impl OnWire {
     }
 }
 
+/// A stream, in the clear or not.
+enum Line {
+    Plain(TcpStream),
+    Called(Box<StreamOwned<ServerConnection, TcpStream>>),
+    Calling(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Line {
+    /// What the daemon has opened.
+    fn accepted(mut socket: TcpStream, weather: Weather) -> Result<Self, std::io::Error> {
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(HANDSHAKE))?;
+        let line = match weather.transport {
+            sip::Transport::Udp | sip::Transport::Tcp => Self::Plain(socket),
+            sip::Transport::Tls => {
+                let mut session = ServerConnection::new(Certificates::get().server.clone()).unwrap();
+                while session.is_handshaking() {
+                    session.complete_io(&mut socket)?;
+                }
+                Self::Called(Box::new(StreamOwned::new(session, socket)))
+            }
+        };
+        line.socket().set_nonblocking(true)?;
+        Ok(line)
+    }
+
+    /// What a phone opens. The daemon shows the certificate that its configuration names, or there is no test.
+    fn opened(mut socket: TcpStream, weather: Weather) -> Self {
+        let line = match weather.transport {
+            sip::Transport::Udp | sip::Transport::Tcp => Self::Plain(socket),
+            sip::Transport::Tls => {
+                let name = ServerName::try_from(EDGE_NAME).unwrap();
+                let mut session = ClientConnection::new(Certificates::get().client.clone(), name).unwrap();
+                while session.is_handshaking() {
+                    session.complete_io(&mut socket).unwrap();
+                }
+                Self::Calling(Box::new(StreamOwned::new(session, socket)))
+            }
+        };
+        line.socket().set_nonblocking(true).unwrap();
+        line
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Called(line) => &line.sock,
+            Self::Calling(line) => &line.sock,
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Called(line) => line.read(buffer),
+            Self::Calling(line) => line.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, wire: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.write_all(wire),
+            Self::Called(line) => line.write_all(wire).and_then(|()| line.flush()),
+            Self::Calling(line) => line.write_all(wire).and_then(|()| line.flush()),
+        }
+    }
+}
+
 impl Stream {
+    /// Takes all that is there: what TLS has opened no longer wakes a poll.
+    fn fill(&mut self) {
+        let mut buffer = [0; 8192];
+        while !self.ended {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => self.ended = true,
+                Ok(length) => self.buffer.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.ended = true,
+            }
+        }
+    }
+
     /// The next whole message; keep-alives are answered.
     fn next_message(&mut self) -> Option<Vec<u8>> {
         while self.buffer.starts_with(b"\r\n") {
@@ -384,8 +464,8 @@ impl Carrier for OnWire {
     }
 
     fn way(&mut self, phone: usize) -> Path {
-        if !self.weather.stream {
-            return Path::Datagram(self.udp);
+        if !self.weather.is_stream() {
+            return Path::Datagram(self.edge);
         }
         // From the phone's own address: that is how the daemon knows whose call it is.
         let from = SocketAddr::new(self.sockets.addresses[phone].ip(), 0);
@@ -393,10 +473,9 @@ impl Carrier for OnWire {
             rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
                 .unwrap();
         rustix::net::bind(&socket, &from).unwrap();
-        rustix::net::connect(&socket, &self.tcp).unwrap();
-        let socket = TcpStream::from(socket);
-        socket.set_nonblocking(true).unwrap();
-        self.streams.push(Stream { phone, socket, buffer: Vec::new(), open: true });
+        rustix::net::connect(&socket, &self.edge).unwrap();
+        let socket = Line::opened(TcpStream::from(socket), self.weather);
+        self.streams.push(Stream { phone, socket, buffer: Vec::new(), ended: false, open: true });
         Path::Stream(self.streams.len() as u64 - 1)
     }
 
@@ -404,7 +483,7 @@ impl Carrier for OnWire {
         if let Path::Stream(number) = path {
             let stream = &mut self.streams[number as usize];
             stream.open = false;
-            let _gone = stream.socket.shutdown(Shutdown::Both);
+            let _gone = stream.socket.socket().shutdown(Shutdown::Both);
         }
     }
 
@@ -449,7 +528,7 @@ impl Carrier for OnWire {
     }
 
     fn kill(&mut self, phone: usize) {
-        if self.weather.stream {
+        if self.weather.is_stream() {
             self.sockets.listeners[phone] = None;
         } else {
             self.sockets.datagrams[phone] = None;

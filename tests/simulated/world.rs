@@ -969,6 +969,7 @@ fn settings(seed: u64) -> Arc<Settings> {
             remove_headers: Vec::new(),
             numbers_in: callingedge::call::NumberRules::default(),
             numbers_out: callingedge::call::NumberRules::default(),
+            has_tls_name: false,
             trust_identity: false,
             identity: callingedge::call::IdentityHeader::None,
             caller_ids: None,
