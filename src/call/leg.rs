@@ -126,6 +126,9 @@ impl Leg {
             ptime_ms: 20,
         };
         let mut negotiator = media::Negotiator::new(local, rand::Rng::random::<u64>(hands.chance) >> 1);
+        if self.provider.trunk.rtcp_mux {
+            negotiator.want_mux();
+        }
         self.protect(hands, &mut negotiator);
         negotiator
     }

@@ -177,6 +177,8 @@ pub struct Trunk {
     pub codecs: Vec<media::Codec>,
     /// Whether its audio is encrypted.
     pub srtp: media::SrtpPolicy,
+    /// Whether our offers say that RTCP may share the port of RTP.
+    pub rtcp_mux: bool,
     /// Where it may dial.
     pub destinations: Destinations,
     /// Calls at once.
@@ -234,6 +236,7 @@ impl Trunk {
             from: None,
             codecs: media::Codec::USUAL.to_vec(),
             srtp: media::SrtpPolicy::Off,
+            rtcp_mux: false,
             destinations: Destinations::default(),
             max_calls: None,
             calls_per_second: None,

@@ -179,6 +179,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
         codecs: codecs(section),
         srtp: section.choice("srtp", &SRTP).unwrap_or(usual.srtp),
+        rtcp_mux: section.flag("rtcp_mux").unwrap_or(usual.rtcp_mux),
         destinations: destinations(section),
         max_calls: section.number("max_calls", 1..=100_000).map(|calls| calls as usize),
         calls_per_second: section.number("calls_per_second", 1..=10_000),

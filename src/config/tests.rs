@@ -143,6 +143,18 @@ fn defaults_are_those_of_the_documentation() {
 }
 
 #[test]
+fn a_trunk_says_whether_offers_to_it_share_the_port_of_rtp_with_rtcp() {
+    let shares = |lines: &str| {
+        let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings());
+        config.map(|config| config.settings.providers[&ProviderKey::from("trunk")].trunk.rtcp_mux)
+    };
+
+    assert_eq!(shares("").ok(), Some(false));
+    assert_eq!(shares("rtcp_mux = true\n").ok(), Some(true));
+    assert!(shares("rtcp_mux = \"yes\"\n").is_err());
+}
+
+#[test]
 fn a_trunk_says_whether_its_audio_is_encrypted() {
     let srtp = |lines: &str| {
         let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings());

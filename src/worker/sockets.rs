@@ -65,6 +65,11 @@ impl LegSockets {
         }
         Err(last)
     }
+
+    /// Where RTCP goes out from: `shared` with RTP (RFC 5761), or on its own.
+    pub(super) fn report(&self, shared: bool) -> &UdpSocket {
+        if shared { &self.rtp } else { &self.rtcp }
+    }
 }
 
 fn bind_pair(address: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {

@@ -497,7 +497,7 @@ impl Shared {
         let mut report = [0; media::REPORT_MAX];
         for leg in &call.legs {
             let Some((length, to)) = call.voice.report(now, leg.id, &mut report) else { continue };
-            let outcome = leg.sockets.rtcp.send_to(&report[..length], to);
+            let outcome = leg.sockets.report(call.voice.shares_port(leg.id)).send_to(&report[..length], to);
             self.tally.send_errors += u64::from(outcome.is_err());
         }
     }
@@ -703,7 +703,8 @@ impl Shared {
         let mut packet = [0; media::REPORT_MAX];
         for leg in &call.legs {
             if let Some((length, to)) = call.voice.farewell(now, leg.id, &mut packet) {
-                let outcome = leg.sockets.rtcp.send_to(&packet[..length], to);
+                let outcome =
+                    leg.sockets.report(call.voice.shares_port(leg.id)).send_to(&packet[..length], to);
                 self.tally.send_errors += u64::from(outcome.is_err());
             }
         }
@@ -720,7 +721,7 @@ impl Shared {
         let mut packet = [0; media::REPORT_MAX];
         let Leg { id, sockets, seat } = call.legs.swap_remove(place);
         if let Some((length, to)) = call.voice.farewell(now, id, &mut packet) {
-            let outcome = sockets.rtcp.send_to(&packet[..length], to);
+            let outcome = sockets.report(call.voice.shares_port(id)).send_to(&packet[..length], to);
             self.tally.send_errors += u64::from(outcome.is_err());
         }
         if let Some(seat) = seat {

@@ -473,6 +473,12 @@ impl Voice {
         self.media(leg)?.session.next_report(now, buffer)
     }
 
+    /// Whether a leg's RTCP goes out from its RTP socket.
+    pub fn shares_port(&self, leg: LegId) -> bool {
+        let media = self.legs.iter().find(|known| known.id == leg).and_then(|leg| leg.media.as_ref());
+        media.is_some_and(|media| media.session.shares_port())
+    }
+
     /// A leg's last RTCP packet.
     pub fn farewell(&mut self, now: Instant, leg: LegId, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         self.media(leg)?.session.farewell(now, buffer)

@@ -1,7 +1,7 @@
 //! One audio line of the peer's description, read as far as we need it (RFC 8866 §5.7, §5.14, §6).
 //!
 //! Reading is lenient where no harm can follow: unknown lines and attributes are skipped, text in another
-//! character set is tolerated, `bundle`, `rtcp-mux`, ICE and candidates are ignored. What decides where audio goes is strict.
+//! character set is tolerated, `bundle`, ICE and candidates are ignored. What decides where audio goes is strict.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,6 +25,8 @@ pub(super) const EVENT_CLOCKS: [u32; 2] = [8_000, 48_000];
 pub(super) struct Stream {
     pub(super) rtp: SocketAddr,
     pub(super) rtcp: SocketAddr,
+    /// Whether RTCP may share the port of RTP.
+    pub(super) rtcp_mux: bool,
     /// As the peer sees it. An address of zeros means that it does not receive (RFC 3264 §8.4).
     pub(super) direction: Direction,
     /// In the peer's order, without doubles.
@@ -99,6 +101,10 @@ pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<
     Ok(Stream {
         rtp: SocketAddr::new(address, media.port),
         rtcp: rtcp(media, address),
+        rtcp_mux: media
+            .attributes
+            .iter()
+            .any(|attribute| attribute.attribute.eq_ignore_ascii_case("rtcp-mux")),
         direction,
         codecs: formats.codecs,
         telephone_events: formats.telephone_events,

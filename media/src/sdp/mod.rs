@@ -1,8 +1,8 @@
 //! Session descriptions of one leg: RFC 8866, offered and answered by RFC 3264.
 //!
 //! One audio stream a leg. What the peer offers beside it (video, a second audio line, fax) is answered with
-//! port 0 in its place. Keys of SRTP are exchanged in `a=crypto` (RFC 4568). Left out: bundling, rtcp-mux, ICE, preconditions and capability negotiation, all of which a
-//! peer must be able to live without.
+//! port 0 in its place. Keys of SRTP are exchanged in `a=crypto` (RFC 4568). RTCP shares RTP's port where both sides say so (RFC 5761). Left out: bundling, ICE,
+//! preconditions and capability negotiation, all of which a peer must be able to live without.
 
 mod crypto;
 mod description;
@@ -42,6 +42,8 @@ pub struct Negotiated {
     pub rtp: SocketAddr,
     /// Where the peer wants its RTCP (RFC 3605, else the port after `rtp`); port 0 where there is none.
     pub rtcp: SocketAddr,
+    /// RTCP goes from and to the port of RTP, both ways (RFC 5761).
+    pub rtcp_mux: bool,
     /// What we send, and expect.
     pub codec: Codec,
     /// Its number in RTP.
@@ -79,6 +81,7 @@ impl Negotiated {
         Self {
             rtp,
             rtcp,
+            rtcp_mux: false,
             codec,
             payload_type: codec.static_payload_type().unwrap_or(96),
             alternate: None,

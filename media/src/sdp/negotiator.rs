@@ -46,6 +46,9 @@ pub struct Negotiator {
     /// Agreed last: offered first the next time.
     codec: Option<Codec>,
     event_numbers: [u8; 2],
+    /// Whether our offers say that RTCP may share the port of RTP; so does one after it was agreed on.
+    wants_mux: bool,
+    is_muxed: bool,
     srtp: SrtpPolicy,
     /// Ours, one a suite; the suite that is agreed on uses its own.
     keys: Vec<SrtpKey>,
@@ -78,6 +81,7 @@ struct Ours<'a> {
     /// Number and clock.
     telephone_events: Vec<(u8, u32)>,
     direction: Direction,
+    rtcp_mux: bool,
     crypto: Vec<Crypto>,
 }
 
@@ -95,6 +99,8 @@ impl Negotiator {
             lines: vec![Line::Audio { proto: String::from("RTP/AVP") }],
             codec: None,
             event_numbers: EVENT_NUMBERS,
+            wants_mux: false,
+            is_muxed: false,
             srtp: SrtpPolicy::Off,
             keys: Vec::new(),
             is_secure: None,
@@ -112,11 +118,16 @@ impl Negotiator {
         }
     }
 
+    /// Our offers say that RTCP may share the port of RTP (RFC 5761); answers say it wherever the offer did.
+    pub fn want_mux(&mut self) {
+        self.wants_mux = true;
+    }
+
     /// A new session on the same port and with the same codecs, as nothing had been said: the far end comes back by another
     /// dialog.
     #[must_use]
     pub fn anew(&self, session_id: u64) -> Self {
-        Self::new(self.local.clone(), session_id)
+        Self { wants_mux: self.wants_mux, ..Self::new(self.local.clone(), session_id) }
     }
 
     /// Our offer, first or again, wishing for `direction`. The version in `o=` rises only when the
@@ -137,7 +148,8 @@ impl Negotiator {
         let events = events.filter(|(_, clock)| self.local.telephone_event && spoken(clock));
         let telephone_events = events.collect();
         let crypto = self.offered_crypto();
-        self.describe(Ours { codecs: &codecs, telephone_events, direction, crypto })
+        let rtcp_mux = self.offers_mux();
+        self.describe(Ours { codecs: &codecs, telephone_events, direction, rtcp_mux, crypto })
     }
 
     /// The peer's offer, first or again, and the answer to it. Every `m=` line is answered in its place;
@@ -165,12 +177,16 @@ impl Negotiator {
         self.lines[index] = Line::Audio { proto: session.medias[index].proto.clone() };
 
         self.is_secure = Some(srtp.is_some());
+        self.is_muxed = stream.rtcp_mux;
         let crypto = crypto.into_iter().collect();
         let telephone_events = event.into_iter().collect();
-        let answer = self.describe(Ours { codecs: &[(codec, number)], telephone_events, direction, crypto });
+        let rtcp_mux = stream.rtcp_mux;
+        let answer =
+            self.describe(Ours { codecs: &[(codec, number)], telephone_events, direction, rtcp_mux, crypto });
         let negotiated = Negotiated {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
+            rtcp_mux,
             codec,
             payload_type: number,
             alternate: None,
@@ -216,9 +232,13 @@ impl Negotiator {
         self.exchange = Exchange::Answered { offered };
         self.codec = Some(codec);
         self.is_secure = Some(srtp.is_some());
+        // RFC 5761 §5.1.1: what an answer says that the offer did not means nothing.
+        let rtcp_mux = stream.rtcp_mux && self.offers_mux();
+        self.is_muxed = rtcp_mux;
         Ok(Negotiated {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
+            rtcp_mux,
             codec,
             payload_type,
             alternate,
@@ -353,6 +373,10 @@ impl Negotiator {
         (1..).zip(keys).map(|(tag, key)| Crypto { tag, key: *key }).collect()
     }
 
+    fn offers_mux(&self) -> bool {
+        self.wants_mux || self.is_muxed
+    }
+
     fn key(&self, suite: SrtpSuite) -> Option<SrtpKey> {
         self.keys.iter().copied().find(|key| key.suite() == suite)
     }
@@ -416,6 +440,9 @@ impl Line {
             let _ = write!(body, "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n");
         }
         ours.crypto.iter().for_each(|crypto| crypto.write(body));
+        if ours.rtcp_mux {
+            body.push_str("a=rtcp-mux\r\n");
+        }
         let _ = write!(body, "a=ptime:{}\r\na={}\r\n", local.ptime_ms, ours.direction.attribute());
     }
 }

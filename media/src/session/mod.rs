@@ -137,6 +137,8 @@ pub struct Session {
     direction: Direction,
     signalled_rtcp: SocketAddr,
     signalled_rtp: SocketAddr,
+    /// RTCP shares the port of RTP.
+    rtcp_mux: bool,
     protection: Option<Protection>,
 
     source: Source,
@@ -216,6 +218,7 @@ impl Session {
             direction: negotiated.direction,
             signalled_rtcp: negotiated.rtcp,
             signalled_rtp: negotiated.rtp,
+            rtcp_mux: negotiated.rtcp_mux,
             protection: negotiated.srtp.map(Protection::new),
             source: Source::new(negotiated.rtp, config.learning, config.source_silence),
             stream: None,
@@ -268,13 +271,14 @@ impl Session {
             self.dtmf_out.clear();
         }
         self.source.renegotiate(now, negotiated.rtp);
-        if !same(self.signalled_rtcp, negotiated.rtcp) {
+        if !same(self.signalled_rtcp, negotiated.rtcp) || self.rtcp_mux != negotiated.rtcp_mux {
             self.rtcp.learned = None;
         }
         match (&mut self.protection, negotiated.srtp) {
             (Some(protection), keys) => protection.renegotiate(keys),
             (none @ None, keys) => *none = keys.map(Protection::new),
         }
+        self.rtcp_mux = negotiated.rtcp_mux;
         self.signalled_rtp = negotiated.rtp;
         self.signalled_rtcp = negotiated.rtcp;
         let expected = self.expects_audio();
@@ -297,6 +301,11 @@ impl Session {
     /// Whether packets that are lost are guessed.
     pub fn conceals(&self) -> bool {
         self.gaps.is_some()
+    }
+
+    /// Whether RTCP goes out from the RTP socket (RFC 5761).
+    pub fn shares_port(&self) -> bool {
+        self.rtcp_mux
     }
 
     /// A datagram from the RTP socket. Afterwards ask [`Self::next_frame`] until it has nothing.
@@ -501,8 +510,10 @@ impl Session {
     }
 
     fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Discard> {
-        if Protocol::of(datagram)? == Protocol::Rtcp {
-            return Err(Discard::WrongPort);
+        match Protocol::of(datagram)? {
+            Protocol::Rtp => {}
+            Protocol::Rtcp if self.rtcp_mux => return self.receive_report(now, from, datagram),
+            Protocol::Rtcp => return Err(Discard::WrongPort),
         }
         let mut room;
         let datagram = match self.protection.as_mut().filter(|protection| protection.is_on()) {
@@ -695,9 +706,13 @@ impl Session {
         }
     }
 
-    /// Where the peer's reports come from; else, behind a NAT, the port after its RTP; else where the SDP says.
+    /// Where RTP goes, where they share a port; else where the peer's reports come from; else, behind a NAT, the port after
+    /// its RTP; else where the SDP says.
     fn report_destination(&self) -> SocketAddr {
         let rtp = self.source.destination();
+        if self.rtcp_mux {
+            return rtp;
+        }
         let beside = || SocketAddr::new(rtp.ip(), rtp.port().checked_add(1).unwrap_or(0));
         let behind_nat = rtp.ip().to_canonical() != self.signalled_rtp.ip().to_canonical();
         self.rtcp.learned.unwrap_or_else(|| if behind_nat { beside() } else { self.signalled_rtcp })

@@ -27,6 +27,39 @@ fn an_offer_is_answered_with_its_first_codec_and_its_numbers() {
     );
 }
 
+/// RFC 5761 §5.1.1.
+#[test]
+fn rtcp_shares_the_port_of_rtp_where_both_sides_say_so() {
+    let with = |attributes: &str| offer(&audio(attributes));
+    for (offered, says) in [("a=rtcp-mux\r\n", true), ("", false)] {
+        let (agreed, answer) = negotiator().handle_offer(&with(offered)).unwrap();
+
+        assert_eq!((agreed.rtcp_mux, text(&answer).contains("a=rtcp-mux\r\n")), (says, says));
+    }
+    for (wants, answered, shared) in
+        [(true, "a=rtcp-mux\r\n", true), (true, "", false), (false, "a=rtcp-mux\r\n", false)]
+    {
+        let mut us = negotiator();
+        if wants {
+            us.want_mux();
+        }
+
+        let offer = us.offer(Direction::SendRecv);
+        let agreed = us.handle_answer(&with(answered)).unwrap();
+
+        assert_eq!(text(&offer).contains("a=rtcp-mux\r\n"), wants);
+        assert_eq!(agreed.rtcp_mux, shared, "wanted: {wants}, answered: {answered}");
+    }
+}
+
+#[test]
+fn an_offer_of_ours_repeats_the_shared_port_that_the_peer_asked_for() {
+    let mut us = negotiator();
+    us.handle_offer(&offer(&audio("a=rtcp-mux\r\n"))).unwrap();
+
+    assert!(text(&us.offer(Direction::SendRecv)).contains("a=rtcp-mux\r\n"));
+}
+
 /// RFC 3264 §6.1, and our own wish: nobody sends what the other does not take.
 #[test]
 fn every_pair_of_offered_and_wanted_direction_meets_in_what_both_allow() {

@@ -198,6 +198,25 @@ fn reports_go_where_the_sdp_says_then_beside_the_nat_then_where_theirs_come_from
 }
 
 #[test]
+fn reports_that_share_the_port_of_rtp_go_and_come_there() {
+    let start = start();
+    let muxed = Negotiated { rtcp_mux: true, ..plain() };
+    let mut session = Session::new(start, &muxed, config());
+    let mut buffer = [0; REPORT_MAX];
+    let empty_report = [0x80, 201, 0, 1, 0, 0, 0, 9];
+
+    assert!(session.shares_port());
+    assert_eq!(session.handle_rtp(start, muxed.rtp, &empty_report), Ok(()));
+    assert_eq!(session.farewell(start, &mut buffer).unwrap().1, muxed.rtp);
+    session.handle_rtp(start, address("203.0.113.1:5000"), &Rtp::nth(0).bytes()).unwrap();
+    assert_eq!(session.farewell(start, &mut buffer).unwrap().1, address("203.0.113.1:5000"));
+
+    session.renegotiate(start, &plain());
+    assert!(!session.shares_port());
+    assert_eq!(session.handle_rtp(start, muxed.rtp, &empty_report), Err(Discard::WrongPort));
+}
+
+#[test]
 fn reports_of_strangers_are_refused_and_say_nothing() {
     let start = start();
     let mut session = session();
