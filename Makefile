@@ -40,8 +40,10 @@ peers:
 rust-checks:
 	$(call say,format)
 	@$(CARGO) fmt --all --check
+	@$(CARGO) fmt --manifest-path tests/differential/Cargo.toml --check
 	$(call say,lints: clippy with all targets)
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@CARGO_TARGET_DIR=target $(CARGO) clippy --manifest-path tests/differential/Cargo.toml --all-targets --locked --quiet -- -D warnings
 	$(call say,documentation without broken links)
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
 	$(call say,fuzz targets keep up with the code)
@@ -51,6 +53,8 @@ rust-checks:
 rust-tests:
 	$(call say,Rust tests: units; properties; simulation; API; command line; layers)
 	@$(CARGO) test --workspace --locked
+	$(call say,our reading of SIP beside that of two other parsers: tests/differential)
+	@CARGO_TARGET_DIR=target $(CARGO) test --manifest-path tests/differential/Cargo.toml --locked -- --nocapture
 
 # Other people's software against ours: SIPp, baresip, PJSIP, Kamailio, Pipecat, verifiers of webhooks, a browser.
 interop:
