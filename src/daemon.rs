@@ -12,6 +12,8 @@
     reason = "a shell: it has a clock and sockets"
 )]
 
+mod hooks;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -24,7 +26,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use crate::api::{self, Api, Commands, Credentials, Gates, Intake, Order, Phase, ProviderHealth, Serving};
+use crate::api::{
+    self, Api, Commands, Credentials, Gates, Hooks, Intake, Order, Phase, ProviderHealth, Serving,
+};
 use crate::bridge::{Dialler, EngineSocket, Lines, SocketLimits};
 use crate::call::{
     Answer, CallId, CallTable, Engine, EngineFailure, Exchange, FetchId, Health, Output, ProviderKey,
@@ -138,6 +142,8 @@ impl Daemon {
         let (control, controls) = mpsc::channel(8);
         let (dialled_in, dialled) = mpsc::channel(FACTS);
         let (fetched_in, fetched) = mpsc::channel(FACTS);
+        let (hooks, opened) = Hooks::new();
+        tokio::spawn(hooks::receive(opened, dialled_in.clone()));
         let (webhooks, webhooks_seen) = watch::channel(config.webhooks.clone());
         let mut desk = Desk {
             exchange,
@@ -195,6 +201,7 @@ impl Daemon {
             brought,
             intakes: intakes_seen,
             gates: Gates::default(),
+            hooks,
             streams: Arc::new(Semaphore::new(config.http.max_event_streams)),
         }
         .into_router();
@@ -356,6 +363,8 @@ enum Dialled {
     Call(CallId, Result<EngineSocket, EngineFailure>),
     /// One for the calls of a worker to share.
     Line(usize, Arc<Engine>, Result<EngineSocket, EngineFailure>),
+    /// The other way round: a platform has opened a session.
+    Hook(Box<hooks::Greeted>),
 }
 
 /// What the desk waits for.
@@ -574,6 +583,7 @@ impl Desk {
 
     fn take_dialled(&mut self, dialled: Dialled) {
         match dialled {
+            Dialled::Hook(greeted) => self.take_greeted(*greeted),
             Dialled::Call(call, Ok(socket)) => {
                 if self.workers.attach(call, socket).is_err() {
                     self.not_reached(call, overloaded());

@@ -9,6 +9,7 @@
 //! Handlers decide nothing about calls: they read what is written, check the words, and ask.
 #![expect(clippy::disallowed_methods, reason = "a shell: it has a clock")]
 
+mod audiohook;
 mod auth;
 mod body;
 mod calls;
@@ -37,6 +38,7 @@ use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, delete, get, post};
 use tokio::sync::{Semaphore, watch};
 
+pub use audiohook::{Hooks, OpenedHook};
 pub use commands::{Commands, Order, Unanswered};
 pub use credentials::{CredentialKind, Credentials, ReferencedSecret};
 pub use intake::{Gates, Intake};
@@ -91,6 +93,8 @@ pub struct Api {
     pub intakes: watch::Receiver<Arc<BTreeMap<String, Intake>>>,
     /// What came in there of late.
     pub gates: Gates,
+    /// Where sessions of platforms go.
+    pub hooks: Hooks,
     /// Places for readers of events; one more gets 429.
     pub streams: Arc<Semaphore>,
 }
@@ -159,5 +163,6 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     let mut routes = described_routes();
     routes.extend(pages::routes());
     routes.extend(twilio::routes());
+    routes.push(("/audiohook/{key}", get(audiohook::open)));
     routes
 }

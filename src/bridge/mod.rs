@@ -9,6 +9,7 @@
 //! `clear` does to the play-out, and what a command does to the call, is decided by the worker and by `call`.
 
 mod asterisk;
+mod audiohook;
 mod border;
 mod deepgram;
 mod dial;
@@ -17,6 +18,7 @@ mod edge_v1;
 mod elevenlabs;
 mod exotel;
 mod gemini;
+mod greet;
 mod interpreter;
 mod jambonz;
 mod json_stream;
@@ -34,6 +36,9 @@ mod twilio;
 mod ultravox;
 mod vonage;
 
+pub use audiohook::{
+    AudioHook, HOOK_FRAME, HookChannels, HookFault, HookOpen, HookParting, HookSaid, RawText,
+};
 pub use dial::{Dialler, EngineSocket, SocketLimits};
 pub use edge_mux::{
     Address, BATCH_FULL, Batch, BatchError, CallNumber, LineComplaint, RECORD_HEAD, Word, address, records,
@@ -43,6 +48,7 @@ pub use edge_v1::{
     EdgeV1, FrameCodec, FrameError, FrameFlags, FrameHeader, FrameKind, HEADER_LENGTH, HIGHEST_SEGMENT,
     Replayed, Track,
 };
+pub use greet::{HookConnection, HookSocket, greet, turn_away};
 pub use interpreter::{Credit, Interpreter};
 pub use lines::Lines;
 pub use outgoing::{Form, Outgoing};

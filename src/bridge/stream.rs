@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustls::ClientConnection;
+use rustls::{ClientConnection, Connection, ServerConnection};
 
 /// `recv` calls that one wake-up allows, as long as each fills its buffer.
 const RECEIVES_A_WAKE: u8 = 4;
@@ -26,11 +26,11 @@ pub enum Waits {
     ToWrite,
 }
 
-/// A connection to an engine.
+/// A connection to an engine, or of a platform to us.
 #[derive(Debug)]
 pub struct EngineStream {
     tcp: TcpStream,
-    tls: Option<Box<ClientConnection>>,
+    tls: Option<Box<Connection>>,
     reading: Reading,
     waits: Waits,
 }
@@ -46,7 +46,29 @@ enum Reading {
 impl EngineStream {
     /// `tcp` must be non-blocking already.
     pub fn new(tcp: TcpStream, tls: Option<ClientConnection>) -> Self {
+        Self::over(tcp, tls.map(Connection::Client))
+    }
+
+    /// The same where the other end has dialled.
+    pub fn serving(tcp: TcpStream, tls: Option<ServerConnection>) -> Self {
+        Self::over(tcp, tls.map(Connection::Server))
+    }
+
+    fn over(tcp: TcpStream, tls: Option<Connection>) -> Self {
         Self { tcp, tls: tls.map(Box::new), reading: Reading::Free, waits: Waits::ToWrite }
+    }
+
+    /// Reads whatever there is.
+    pub fn free(&mut self) {
+        self.reading = Reading::Free;
+    }
+
+    /// The same socket once more, to wait for it.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn twin(&self) -> io::Result<TcpStream> {
+        self.tcp.try_clone()
     }
 
     /// Reads nothing more until [`Self::ready_to_read`].

@@ -118,7 +118,7 @@ pub(super) fn named<'a>(
 ) -> Option<(&'a Arc<Provider>, &'a InboundDigest)> {
     settings.providers.values().find_map(|provider| match &provider.trunk.inbound_auth {
         InboundAuth::Digest(digest) if digest.credentials.username == username => Some((provider, digest)),
-        InboundAuth::Digest(_) | InboundAuth::Both(_) | InboundAuth::Address => None,
+        InboundAuth::Digest(_) | InboundAuth::Both(_) | InboundAuth::Address | InboundAuth::Signed(_) => None,
     })
 }
 
@@ -152,7 +152,7 @@ impl Caller<'_> {
         match (self.proven, &provider.trunk.inbound_auth) {
             (Some(proven), _) => *proven == provider.key,
             (None, InboundAuth::Address | InboundAuth::Both(_)) => claims(provider, self.source),
-            (None, InboundAuth::Digest(_)) => false,
+            (None, InboundAuth::Digest(_) | InboundAuth::Signed(_)) => false,
         }
     }
 }

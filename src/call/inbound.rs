@@ -132,6 +132,9 @@ impl Call {
             Link::Idle | Link::Dialling | Link::Deciding { .. } | Link::Speaking | Link::Resuming(_) => false,
         };
         let (State::Ringing { .. }, true) = (&self.state, is_ready) else { return };
+        if self.hooked.is_some() {
+            return self.take_hooked(hands);
+        }
         let (Some(dialog), Some(negotiator)) = (self.leg.dialog, self.leg.negotiator.as_mut()) else {
             return;
         };

@@ -21,6 +21,7 @@ mod engine;
 mod event;
 mod exchange;
 mod handover;
+mod hook;
 mod hours;
 mod identity;
 mod ids;
@@ -74,6 +75,7 @@ pub use engine::{
 };
 pub use event::{Asker, EdgePart, EndReason, EventBody, EventKind, ModeChange};
 pub use exchange::{Exchange, Tally};
+pub use hook::{HookArrival, HookFact, HookOrder, HookRefusal, HookUse, SECOND_LEG};
 pub use hours::{Closed, Holiday, Hours, Opening};
 pub use identity::{Diverted, Identity, Person, Privacy, Visited};
 pub use ids::{CallId, EngineName, EventId, FIRST_LEG, LegId, NotACallId, ProviderKey, RequestId, TenantId};

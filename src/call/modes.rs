@@ -63,6 +63,10 @@ impl Call {
         if self.story.view().mode == mode {
             return Err(CommandError::ModeUnchanged);
         }
+        if self.hooked.is_some() {
+            // Who hears whom is the platform's to say.
+            return Err(CommandError::ProviderInboundOnly);
+        }
         let human = self.joined().next();
         let reason = reason.unwrap_or_else(|| "asked_for".to_owned());
         match (mode, human) {
@@ -143,6 +147,9 @@ impl Call {
         let muted = self.muted_legs();
         let mut humans: Vec<LegId> = self.joined().collect();
         if humans.is_empty() {
+            if let Some(route) = self.hooked_route(muted.clone()) {
+                return route;
+            }
             let engine_to = Some(caller).filter(|_| !self.muted.contains(&Voice::Engine));
             return Route { engine_to, engine_hears: vec![caller], hears: Vec::new(), muted };
         }

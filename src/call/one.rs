@@ -26,6 +26,7 @@ use super::command::{RecordMode, Voice};
 use super::context::Context;
 use super::event::{EndReason, EventKind};
 use super::handover::Handover;
+use super::hook::HookUse;
 use super::ids::{CallId, EngineName, FIRST_LEG, ProviderKey, TenantId};
 use super::leg::Leg;
 use super::outputs::Outputs;
@@ -136,6 +137,8 @@ pub(super) struct Call {
     /// Who was called into the call.
     pub(super) parties: Vec<Party>,
     pub(super) next_leg: u8,
+    /// What it is for, where a platform has brought it over a websocket.
+    pub(super) hooked: Option<HookUse>,
     /// Who hears whom, as the worker was told.
     pub(super) route: Route,
     /// The caller hears ringback.
@@ -193,9 +196,22 @@ impl Call {
         dialog: Option<sip::DialogId>,
         hands: &mut Hands<'_>,
     ) -> Self {
-        let id = story.view().call_id;
         let (address, inactivity) = (hands.settings.media_bind, provider.trunk.media_timeout);
+        let id = story.view().call_id;
         hands.outputs.voice(id, VoiceOrder::Open { leg: FIRST_LEG, address, inactivity });
+        Self::without_port(story, provider, engine, handling, state, dialog)
+    }
+
+    /// One whose first leg needs no sockets.
+    pub(super) fn without_port(
+        story: Story,
+        provider: Arc<Provider>,
+        engine: Arc<Engine>,
+        handling: Arc<Handling>,
+        state: State,
+        dialog: Option<sip::DialogId>,
+    ) -> Self {
+        let id = story.view().call_id;
         let (max_duration, record) = (provider.trunk.max_duration, handling.record);
         let ring_timeout = provider.trunk.ring_timeout;
         Self {
@@ -211,6 +227,7 @@ impl Call {
             provider,
             parties: Vec::new(),
             next_leg: FIRST_LEG.0 + 1,
+            hooked: None,
             route: Route::default(),
             waits: false,
             record,
@@ -367,6 +384,9 @@ impl Call {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
+            VoiceFact::Hook(fact) => self.hook_told(hands, fact),
+            // Over a stream nothing is lost and everything comes in lumps: that says nothing of how it sounds.
+            VoiceFact::Measured(_) if self.hooked.is_some() => {}
             VoiceFact::Measured(leg) => self.story.change(hands.outputs, |view| measured(view, &[leg])),
             VoiceFact::BargedIn { after, .. } => self.barged_in(hands, after),
             VoiceFact::Responded { after, .. } => self.responded(hands, after),
@@ -483,15 +503,23 @@ impl Call {
             }
         }
         self.let_parties_go(hands, "The call is over");
+        self.leave_hooked(hands, reason);
         hands.outputs.voice(self.id, VoiceOrder::Close(reason));
     }
 
     /// The worker has let go; what it knows completes the call object.
     fn closed(&mut self, hands: &mut Hands<'_>, summary: VoiceSummary) {
         self.voice_gone = true;
+        let (is_hooked, listens) = (self.hooked.is_some(), self.hooked == Some(HookUse::Listen));
         self.story.change(hands.outputs, |view| {
             view.latency.edge_p99_ms = summary.edge_p99_ms;
             measured(view, &summary.legs);
+            if is_hooked {
+                view.quality = Quality::default();
+            }
+            if listens {
+                view.legs.iter_mut().for_each(|leg| leg.frames_down = 0);
+            }
         });
         self.story.show(hands.outputs);
         if !self.is_ending() {

@@ -19,6 +19,7 @@ use super::number::NumberRules;
 use super::rules::Rule;
 use super::view::Mode;
 use super::voice::Announcement;
+use crate::provider::HookKeys;
 
 /// Everything a call is decided by. Replaced as a whole on reload; running calls keep what they began with.
 #[derive(Debug, Clone)]
@@ -143,6 +144,8 @@ pub struct Provider {
 pub enum ProviderKind {
     /// A plain SIP trunk or PBX.
     SipTrunk,
+    /// Genesys Cloud, over AudioHook.
+    AudioHook,
 }
 
 impl ProviderKind {
@@ -150,6 +153,7 @@ impl ProviderKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SipTrunk => "sip-trunk",
+            Self::AudioHook => "audiohook",
         }
     }
 }
@@ -284,13 +288,15 @@ pub enum InboundAuth {
     Digest(InboundDigest),
     /// By both.
     Both(InboundDigest),
+    /// By the signature of a request over HTTP; there is no SIP.
+    Signed(HookKeys),
 }
 
 impl InboundAuth {
     /// What its calls have to show.
     pub fn digest(&self) -> Option<&InboundDigest> {
         match self {
-            Self::Address => None,
+            Self::Address | Self::Signed(_) => None,
             Self::Digest(digest) | Self::Both(digest) => Some(digest),
         }
     }

@@ -179,6 +179,12 @@ impl Call {
         manner: &TransferManner,
     ) -> Result<(Order, VecDeque<Vec<Destination>>), CommandError> {
         let unsupported = |field, problem| Err(CommandError::TransferUnsupported { field, problem });
+        if self.hooked.is_some() {
+            return unsupported(
+                "to",
+                "the platform has the caller: end the call, and let its flow go on with what the call leaves",
+            );
+        }
         let own_legs = self.provider.trunk.is_outbound();
         match manner.style {
             TransferStyle::Attended | TransferStyle::Bridge if !own_legs => {

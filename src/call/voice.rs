@@ -9,6 +9,7 @@ use media::{AudioFormat, Wav};
 use super::command::{RecordMode, Voice};
 use super::engine::{DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart};
 use super::event::EndReason;
+use super::hook::{HookFact, HookOrder};
 use super::ids::{FIRST_LEG, LegId};
 use super::settings::{Engine, RecordingSettings};
 use super::view::{AnsweredBy, SentQuality};
@@ -109,6 +110,8 @@ pub enum VoiceOrder {
     },
     /// Let what is queued from the engine play to its end, then answer [`VoiceFact::Drained`].
     Drain,
+    /// What becomes of the session that a platform has opened.
+    Hook(HookOrder),
     /// Close the engine's socket after telling it why.
     DismissEngine(EndReason),
     /// Close everything; answered by [`VoiceFact::Closed`], the call's last fact.
@@ -279,6 +282,8 @@ pub enum VoiceFact {
         /// The leg.
         leg: LegId,
     },
+    /// What a platform says that has opened a session.
+    Hook(HookFact),
     /// Nothing of the engine's audio is left to play.
     Drained,
     /// Everything is closed.

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod announcement;
+mod audiohook;
 mod credentials;
 mod daemon;
 mod engines;

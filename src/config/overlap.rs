@@ -44,7 +44,10 @@ fn common_name<'a>(one: &'a Provider, other: &Provider) -> Option<&'a str> {
             let name = &one.credentials.username;
             (*name == other.credentials.username).then_some(name)
         }
-        (InboundAuth::Digest(_) | InboundAuth::Both(_) | InboundAuth::Address, _) => None,
+        (
+            InboundAuth::Digest(_) | InboundAuth::Both(_) | InboundAuth::Address | InboundAuth::Signed(_),
+            _,
+        ) => None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::audiohook;
 use super::daemon;
 use super::manners::manners;
 use super::mistake::Problem;
@@ -93,7 +94,8 @@ fn provider(
     workflows: &Named<String, Arc<Workflow>>,
     sip_tls: &mut SipTls,
 ) -> Option<Provider> {
-    let kind = section.choice("kind", &[(ProviderKind::SipTrunk.as_str(), ProviderKind::SipTrunk)]);
+    let kinds = [ProviderKind::SipTrunk, ProviderKind::AudioHook].map(|kind| (kind.as_str(), kind));
+    let kind = section.choice("kind", &kinds);
     if kind.is_none() {
         section.missing("kind", "\"sip-trunk\"");
     }
@@ -117,8 +119,11 @@ fn provider(
     let mode = section.choice("mode", &MODES).unwrap_or(Mode::AiFirst);
     let mode = workflow.as_ref().map_or(mode, |workflow| workflow.mode);
     let handling = workflow.map(|workflow| workflow.handling.clone()).unwrap_or_default();
-    let mut trunk = trunk(&mut section, surroundings);
-    if let Some(trunk) = &trunk {
+    let mut trunk = match kind {
+        Some(ProviderKind::AudioHook) => audiohook::trunk(&mut section, surroundings),
+        Some(ProviderKind::SipTrunk) | None => trunk(&mut section, surroundings),
+    };
+    if let Some(trunk) = trunk.as_ref().filter(|_| kind != Some(ProviderKind::AudioHook)) {
         let at_targets = trunk.targets.iter().map(|at| IpNet::from(at.target.address.ip().to_canonical()));
         let networks = trunk.peers.iter().copied().chain(at_targets).collect();
         let tls = sip_tls::trunk(name, &mut section, surroundings, networks, &names_of(trunk));

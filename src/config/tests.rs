@@ -719,6 +719,27 @@ fn a_held_secret_is_named_by_tenant_and_name_and_one_that_cannot_be_had_says_why
 }
 
 #[test]
+fn an_integration_of_audiohook_has_keys_of_its_own_and_nothing_of_sip() {
+    let hook = |keys: &str| {
+        format!(
+            "{LEAST}[providers.genesys]\nkind = \"audiohook\"\ntenant = \"acme\"\nengine = \"bot\"\n{keys}\n"
+        )
+    };
+    let keys = "api_key = { env = \"SECRET\" }\nclient_secret = { env = \"HOOK_SECRET\" }\nmax_calls = 7";
+
+    let config = parse(&hook(keys)).unwrap();
+    let provider = &config.settings.providers["genesys"];
+    let mistakes = |keys: &str| mistakes(&hook(keys));
+
+    assert!(matches!(provider.trunk.inbound_auth, InboundAuth::Signed(_)));
+    assert_eq!((provider.kind.as_str(), provider.trunk.max_calls), ("audiohook", Some(7)));
+    assert!(!provider.trunk.is_outbound() && provider.trunk.peers.is_empty());
+    assert_eq!(mistakes("").len(), 2);
+    assert_eq!(mistakes(&keys.replace("HOOK_SECRET", "SECRET")).len(), 1, "what is no base64");
+    assert_eq!(mistakes(&format!("{keys}\npeers = [\"192.0.2.1\"]")).len(), 1);
+}
+
+#[test]
 fn the_secrets_that_are_one_tenants_are_known_by_section_key_and_kind() {
     let text = LEAST.replace("[tenants.acme]", "[tenants.acme]\nwebhook_secret = { env = \"SECRET\" }");
     let text = text.replace("[engines.bot]", "[engines.bot]\ntoken = { env = \"SECRET\" }");
@@ -794,6 +815,10 @@ fn the_documentation_has_every_key_of_every_section_and_no_other() {
         ("## `[recording]`", "recording"),
         ("## `[workflows.NAME]`", "workflows.x"),
         ("## `[providers.NAME]`", "providers.x"),
+        (
+            "## `[providers.NAME]` of `kind = \"audiohook\"`",
+            "providers.x]\nkind = \"audiohook\"\n[providers.x.no_such_key_either",
+        ),
         ("## `[[providers.NAME.routes]]`", "[providers.trunk.routes]"),
     ] {
         let text =
@@ -893,7 +918,10 @@ fn mistakes(text: &str) -> Vec<String> {
 fn surroundings() -> Surroundings {
     Surroundings {
         directory: PathBuf::from("/etc/callingedge"),
-        variables: BTreeMap::from([("SECRET".to_owned(), "hunter2".to_owned())]),
+        variables: BTreeMap::from([
+            ("SECRET".to_owned(), "hunter2".to_owned()),
+            ("HOOK_SECRET".to_owned(), "aHVudGVyMmh1bnRlcjI=".to_owned()),
+        ]),
         secrets: SecretsAre::Needed,
         held: Held::new(),
     }

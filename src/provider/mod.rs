@@ -7,12 +7,14 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, unsafe_code)]
 
 mod gate;
+mod genesys;
 mod telnyx;
 pub mod twilio;
 
 use std::time::Duration;
 
 pub use gate::{Arrival, Gate};
+pub use genesys::{HookKeys, HookProof, Nonces, NotProven, NotSecret};
 pub use telnyx::{NotAKey, TelnyxKey};
 
 /// How far a platform's clock may be from ours, and so how long one event could be sent again by somebody else.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::beats::Seat;
+use super::hook::Hooked;
 use super::line::Place;
 use super::link::Link;
 use super::poller::Interest;
@@ -26,6 +27,8 @@ pub(super) struct Call {
     pub(super) tape_to: Option<(Arc<RecordingSettings>, TapeLayout)>,
     pub(super) legs: Vec<Leg>,
     pub(super) engine: Option<Engine>,
+    /// The session of a platform, where that is the way of its legs.
+    pub(super) hook: Option<Box<Hooked>>,
     /// Facts that the owner has not taken yet.
     pub(super) facts: VecDeque<VoiceFact>,
     pub(super) phase: Phase,
@@ -74,6 +77,7 @@ impl Call {
             tape_to: None,
             legs: Vec::with_capacity(1),
             engine: None,
+            hook: None,
             facts: VecDeque::new(),
             phase: Phase::Open,
         }

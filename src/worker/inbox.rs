@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::bridge::EngineSocket;
+use crate::bridge::{EngineSocket, HookSocket};
 use crate::call::{CallId, Engine, VoiceOrder};
 
 /// What a worker is told.
@@ -18,6 +18,8 @@ pub(super) enum Order {
     Voice(CallId, Box<VoiceOrder>),
     /// A call's engine was reached.
     Attach(CallId, Box<EngineSocket>),
+    /// A platform has opened a session: it is this call.
+    Hook(CallId, Box<HookSocket>),
     /// A call speaks with its engine on the socket that it shares.
     Join(CallId, Arc<Engine>),
     /// A socket for calls to share was opened.

@@ -14,6 +14,7 @@ mod ear;
 mod early;
 mod gauges;
 mod histogram;
+mod hook;
 mod inbox;
 mod line;
 mod link;

@@ -44,6 +44,8 @@ pub(super) enum Token {
     Lingering(Key),
     /// A socket that calls share.
     Line(Key),
+    /// A platform's session.
+    Hook(Key),
 }
 
 impl Token {
@@ -59,6 +61,7 @@ impl Token {
             Self::Engine(key) => pack(3, 0, key),
             Self::Lingering(key) => pack(4, 0, key),
             Self::Line(key) => pack(5, 0, key),
+            Self::Hook(key) => pack(6, 0, key),
         }
     }
 
@@ -71,6 +74,7 @@ impl Token {
             3 => Self::Engine(key),
             4 => Self::Lingering(key),
             5 => Self::Line(key),
+            6 => Self::Hook(key),
             _ => Self::Inbox,
         }
     }
@@ -217,6 +221,7 @@ mod tests {
             Token::Engine(key),
             Token::Lingering(key),
             Token::Line(key),
+            Token::Hook(key),
         ] {
             assert_eq!(Token::from_bits(token.to_bits()), token);
         }

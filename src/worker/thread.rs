@@ -17,6 +17,7 @@
 //! [`VoiceFact::Closed`] that nobody ordered.
 #![expect(clippy::disallowed_methods, reason = "a shell: it has the clock")]
 
+mod hooks;
 mod lines;
 
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ use super::slab::{Key, Slab};
 use super::sockets::{DATAGRAM, LegSockets};
 use super::tally::Tally;
 use super::voice::{Turn, Voice};
-use crate::bridge::{Credit, EngineSocket, Incoming, Interpreter, Outgoing};
+use crate::bridge::{AudioHook, Credit, EngineSocket, HookSocket, Incoming, Interpreter, Outgoing};
 use crate::call::{CallId, DtmfMethod, EndReason, EngineEvent, EngineFailure, LegId, VoiceFact, VoiceOrder};
 
 /// How often pings, stalls, RTCP and positions are looked after.
@@ -97,6 +98,8 @@ struct Shared {
     /// Calls whose owner has not taken all facts.
     untold: Vec<Key>,
     out: Outgoing,
+    /// For platforms.
+    to_platform: Outgoing,
     scratch: Vec<u8>,
     datagram: Box<[u8; DATAGRAM]>,
     tally: Tally,
@@ -123,6 +126,8 @@ enum Due {
 /// An engine's socket after the call has let go of it.
 struct Farewell {
     link: Link,
+    /// A platform that has not said its last word.
+    hook: Option<AudioHook>,
     until: Instant,
 }
 
@@ -153,6 +158,7 @@ impl Worker {
             kept: Vec::new(),
             untold: Vec::new(),
             out: Outgoing::with_capacity(8 << 10),
+            to_platform: Outgoing::default(),
             scratch: Vec::with_capacity(4 << 10),
             datagram: Box::new([0; DATAGRAM]),
             tally: Tally::default(),
@@ -228,6 +234,14 @@ impl Worker {
                 }
             }),
             Token::Lingering(key) => self.shared.linger(now, key),
+            Token::Hook(key) => self.turn(key, |call, shared| {
+                if ready.write {
+                    shared.flush_hook(now, call);
+                }
+                if ready.read {
+                    shared.hear_hook(now, call);
+                }
+            }),
             Token::Line(key) => {
                 if ready.write {
                     self.shared.flush_line(now, key);
@@ -247,6 +261,7 @@ impl Worker {
                 Order::Voice(id, order) => (id, Work::Order(order)),
                 Order::Attach(id, socket) => (id, Work::Attach(socket)),
                 Order::Join(id, engine) => (id, Work::Join(engine)),
+                Order::Hook(id, socket) => (id, Work::Hook(socket)),
                 Order::Line(opened) => {
                     self.open_line(now, *opened);
                     continue;
@@ -257,7 +272,8 @@ impl Worker {
                 (Phase::Open, Work::Order(order)) => shared.obey(now, call, *order),
                 (Phase::Open, Work::Attach(socket)) => shared.attach(now, call, *socket),
                 (Phase::Open, Work::Join(engine)) => shared.join(now, call, engine),
-                (Phase::Over, Work::Order(_) | Work::Attach(_) | Work::Join(_)) => {
+                (Phase::Open, Work::Hook(socket)) => shared.attach_hook(now, call, *socket),
+                (Phase::Over, Work::Order(_) | Work::Attach(_) | Work::Join(_) | Work::Hook(_)) => {
                     shared.tally.stray_orders += 1
                 }
             });
@@ -358,6 +374,7 @@ impl Worker {
             work(call, shared);
             shared.tell_owner(call);
             shared.watch_engine(call);
+            shared.watch_hook(call);
         }));
         if outcome.is_err() {
             shared.bury(call);
@@ -376,6 +393,7 @@ enum Work {
     Order(Box<VoiceOrder>),
     Attach(Box<EngineSocket>),
     Join(Arc<crate::call::Engine>),
+    Hook(Box<HookSocket>),
 }
 
 impl Shared {
@@ -468,7 +486,9 @@ impl Shared {
         if let (Some(chunk), Some((to, layout))) = (call.voice.next_chunk(), &call.tape_to) {
             self.recorder.write(call.id, to, *layout, chunk, false);
         }
-        if let (Some((length, to)), Some(leg)) = (sent, call.leg(leg)) {
+        if call.hook.is_some() {
+            self.say_to_platform(now, call, leg, sent.map(|(length, _)| &packet[..length]));
+        } else if let (Some((length, to)), Some(leg)) = (sent, call.leg(leg)) {
             let outcome = leg.sockets.rtp.send_to(&packet[..length], to);
             self.tally.send_errors += u64::from(outcome.is_err());
         }
@@ -486,6 +506,7 @@ impl Shared {
         };
         call.voice.sweep(now, &mut turn);
         self.speak(now, call);
+        self.look_after_hook(now, call);
         let watch = self.config.watch;
         let Some(own) = call.own_socket() else { return };
         if let Err(lost) = own.link.watch(now, &watch) {
@@ -543,6 +564,7 @@ impl Shared {
             VoiceOrder::Pressed { leg, digit, duration } => {
                 call.voice.pressed(now, leg, digit, duration, DtmfMethod::Info, &mut turn);
             }
+            VoiceOrder::Hook(order) => return self.obey_hook(now, call, order),
             VoiceOrder::Drain => call.voice.drain(&mut turn),
             VoiceOrder::DismissEngine(reason) => return self.dismiss(now, call, reason),
             VoiceOrder::Close(reason) => return self.close(now, call, reason),
@@ -675,12 +697,13 @@ impl Shared {
         self.engines -= 1;
         let Some(code) = code else { return };
         link.close(code);
-        self.say_farewell(now, link);
+        self.say_farewell(now, link, None);
     }
 
     /// A socket that is closed waits for the engine's end.
-    fn say_farewell(&mut self, now: Instant, link: Link) {
-        let key = self.lingering.insert(Farewell { link, until: now + LINGER });
+    fn say_farewell(&mut self, now: Instant, link: Link, hook: Option<AudioHook>) {
+        let until = now + if hook.is_some() { hooks::LAST_WORD } else { LINGER };
+        let key = self.lingering.insert(Farewell { link, hook, until });
         let Some(farewell) = self.lingering.get_mut(key) else { return };
         if self.poller.modify(&farewell.link, Token::Lingering(key), Interest::READ).is_err() {
             self.lingering.remove(key);
@@ -688,8 +711,12 @@ impl Shared {
     }
 
     fn linger(&mut self, now: Instant, key: Key) {
-        let Some(farewell) = self.lingering.get_mut(key) else { return };
-        let outcome = catch_unwind(AssertUnwindSafe(|| farewell.link.linger(&mut self.datagram[..])));
+        let Self { lingering, to_platform, datagram, .. } = self;
+        let Some(farewell) = lingering.get_mut(key) else { return };
+        let outcome = catch_unwind(AssertUnwindSafe(|| match farewell.hook.take() {
+            Some(hook) => hooks::hear_last_word(now, farewell, hook, to_platform),
+            None => farewell.link.linger(&mut datagram[..]),
+        }));
         match outcome.unwrap_or(Lingering::Closed) {
             Lingering::Open if now < farewell.until => {}
             Lingering::Open | Lingering::Closed => {
@@ -709,6 +736,7 @@ impl Shared {
             }
         }
         self.close_legs(now, call);
+        self.close_hook(now, call);
         if let (Some(rest), Some((to, layout))) = (call.voice.end_recording(), call.tape_to.take()) {
             self.recorder.write(call.id, &to, layout, rest, true);
         }
@@ -752,6 +780,7 @@ impl Shared {
         call.voice = Voice::new(self.config.voice);
         self.part(now, call, Some(1011));
         self.close_legs(now, call);
+        self.close_hook(now, call);
         if let Some((to, layout)) = call.tape_to.take() {
             self.recorder.write(call.id, &to, layout, Vec::new(), true);
         }

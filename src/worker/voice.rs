@@ -121,6 +121,12 @@ pub struct Voice {
     measured: Option<Instant>,
     frames_to_engine: u64,
     frames_to_engine_dropped: u64,
+    /// Somebody asks after each beat whether anything was said in it.
+    asked: bool,
+    /// Something was said in the last beat.
+    spoke: bool,
+    /// What was to be said is not, since that was last asked.
+    cleared: bool,
 }
 
 #[derive(Debug)]
@@ -198,6 +204,9 @@ impl Voice {
             measured: None,
             frames_to_engine: 0,
             frames_to_engine_dropped: 0,
+            asked: false,
+            spoke: false,
+            cleared: false,
         }
     }
 
@@ -435,37 +444,58 @@ impl Voice {
         let mut attention = self.attention.as_mut().filter(|attention| attention.leg == leg);
         let mut by_engine = None;
         let unheard = self.masked && others_press_tones;
-        let packet = if relays.is_empty() && waiting.is_none() && tape.is_none() && attention.is_none() {
-            session.next_packet(now, buffer)
-        } else {
-            let mut chunk = None;
-            let mut beaten = false;
-            let mut relayed = Relayed::default();
-            let packet = session.next_packet_with(now, buffer, |format, frame, played| {
-                by_engine = Some(played);
-                let played = blend(now, relays, waiting.as_mut(), format, frame, played, &mut relayed);
-                if let Some(attention) = &mut attention {
-                    attention.said(format, frame);
+        let mut spoke = false;
+        let packet =
+            if !self.asked && relays.is_empty() && waiting.is_none() && tape.is_none() && attention.is_none()
+            {
+                session.next_packet(now, buffer)
+            } else {
+                let mut chunk = None;
+                let mut beaten = false;
+                let mut relayed = Relayed::default();
+                let packet = session.next_packet_with(now, buffer, |format, frame, played| {
+                    by_engine = Some(played);
+                    let played = blend(now, relays, waiting.as_mut(), format, frame, played, &mut relayed);
+                    spoke = played == Played::Audio;
+                    if let Some(attention) = &mut attention {
+                        attention.said(format, frame);
+                    }
+                    if let Some(tape) = &mut tape {
+                        beaten = true;
+                        let heard =
+                            Some((format, &frame[..])).filter(|_| played == Played::Audio && !unheard);
+                        chunk = tape.beat(heard);
+                    }
+                    played
+                });
+                // A beat without a packet, or with a key in it, passes on tape as well.
+                if let Some(tape) = tape.filter(|_| !beaten) {
+                    chunk = tape.beat(None);
                 }
-                if let Some(tape) = &mut tape {
-                    beaten = true;
-                    let heard = Some((format, &frame[..])).filter(|_| played == Played::Audio && !unheard);
-                    chunk = tape.beat(heard);
-                }
-                played
-            });
-            // A beat without a packet, or with a key in it, passes on tape as well.
-            if let Some(tape) = tape.filter(|_| !beaten) {
-                chunk = tape.beat(None);
-            }
-            turn.tally.count_relayed(relayed);
-            self.chunk = chunk.or(self.chunk.take());
-            packet
-        };
+                turn.tally.count_relayed(relayed);
+                self.chunk = chunk.or(self.chunk.take());
+                packet
+            };
+        self.spoke = spoke;
         turn.tally.packets_to_leg += u64::from(packet.is_some());
         self.playout_facts(now, leg, turn);
         self.attend_beat(now, leg, by_engine, turn);
         packet
+    }
+
+    /// From now on [`Self::spoke`] knows.
+    pub fn watch_beats(&mut self) {
+        self.asked = true;
+    }
+
+    /// Whether anything was said in the last beat, or it was comfort noise.
+    pub fn spoke(&self) -> bool {
+        self.spoke
+    }
+
+    /// Whether something that was to be said was thrown away since this was asked.
+    pub fn take_cleared(&mut self) -> bool {
+        std::mem::take(&mut self.cleared)
     }
 
     /// A leg's RTCP report, when one is due.

@@ -14,7 +14,7 @@ use super::inbox::{Inbox, OpenedLine, Order};
 use super::ports::PortPool;
 use super::recorder::Recorder;
 use super::thread::Worker;
-use crate::bridge::EngineSocket;
+use crate::bridge::{EngineSocket, HookSocket};
 use crate::call::{CallId, Engine, VoiceFact, VoiceOrder};
 
 /// Orders that wait here for a worker whose queue is full, over all workers.
@@ -101,6 +101,15 @@ impl Workers {
     /// When too much waits here already.
     pub fn attach(&mut self, call: CallId, socket: EngineSocket) -> Result<(), Overloaded> {
         self.give(call, Order::Attach(call, Box::new(socket)))
+    }
+
+    /// Hands over the session that a platform has opened. The worker answers with
+    /// [`HookFact::Arrived`](crate::call::HookFact::Arrived).
+    ///
+    /// # Errors
+    /// When too much waits here already.
+    pub fn attach_hook(&mut self, call: CallId, socket: HookSocket) -> Result<(), Overloaded> {
+        self.give(call, Order::Hook(call, Box::new(socket)))
     }
 
     /// The call speaks with its engine on a socket that it shares with others. The worker answers with

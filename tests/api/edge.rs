@@ -133,6 +133,7 @@ impl Edge {
             brought: watch::Sender::new(0),
             intakes,
             gates: Default::default(),
+            hooks: callingedge::api::Hooks::new().0,
             streams: Arc::new(Semaphore::new(2)),
         };
         let keeper = Keeper { calls, store: store.clone(), numbers: Arc::default() };

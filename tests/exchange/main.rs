@@ -10,6 +10,7 @@ mod applications;
 mod bridging;
 mod challenges;
 mod extensions;
+mod hooks;
 mod identity;
 mod inbound;
 mod line;

@@ -281,7 +281,8 @@ impl InTime {
             | VoiceOrder::WatchSilence { .. }
             | VoiceOrder::Record { .. }
             | VoiceOrder::PauseRecording(_)
-            | VoiceOrder::MaskKeys(_) => {}
+            | VoiceOrder::MaskKeys(_)
+            | VoiceOrder::Hook(_) => {}
         }
     }
 

@@ -459,6 +459,7 @@ impl World {
             | VoiceOrder::Record { .. }
             | VoiceOrder::PauseRecording(_)
             | VoiceOrder::MaskKeys(_)
+            | VoiceOrder::Hook(_)
             | VoiceOrder::Wait { .. } => {}
             VoiceOrder::Route(route) => {
                 for (listener, speaker) in route.hears {

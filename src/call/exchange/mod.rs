@@ -8,6 +8,7 @@
 //! Pure: shells bring the inputs and carry out [`Output`]s, in order, before the next input.
 
 mod commands;
+mod hooks;
 mod probes;
 mod registrations;
 

@@ -123,7 +123,7 @@ impl Worker {
             let calls: Vec<Key> = line.calls().collect();
             if let Some(code) = lost.close {
                 line.link.close(code);
-                self.shared.say_farewell(now, line.link);
+                self.shared.say_farewell(now, line.link, None);
             }
             for call in calls {
                 let lost = Lost { close: None, ..lost.clone() };
@@ -196,7 +196,7 @@ impl Shared {
             let key = self.lines.insert(line);
             let watched = self.watch_new(key);
             if let Some(line) = self.lines.remove(key).filter(|_| watched.is_ok()) {
-                self.say_farewell(now, line.link);
+                self.say_farewell(now, line.link, None);
             }
             return Ok(());
         }
@@ -293,7 +293,7 @@ impl Shared {
     fn close_line(&mut self, now: Instant, key: Key) {
         if let Some(mut line) = self.remove_line(key) {
             line.link.close(1000);
-            self.say_farewell(now, line.link);
+            self.say_farewell(now, line.link, None);
         }
     }
 

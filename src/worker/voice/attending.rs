@@ -140,6 +140,7 @@ impl Voice {
         }
         let Some(media) = self.media(attention.leg) else { return };
         let cleared = media.session.playout().clear(None);
+        self.cleared = true;
         if let Some(engine) = &mut self.engine {
             let (segment, played_ms, dropped_ms) = (cleared.segment, cleared.played_ms, cleared.dropped_ms);
             engine.answer(&Answer::Cleared { re: None, segment, played_ms, dropped_ms }, turn.out);

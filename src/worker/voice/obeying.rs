@@ -88,6 +88,7 @@ impl Voice {
     fn clear(&mut self, now: Instant, re: Option<&str>, segment: Option<SegmentId>, turn: &mut Turn<'_>) {
         let heard_at = self.engine_leg();
         let announcing = matches!(self.playing, Playing::Announcement { leg, .. } if Some(leg) == heard_at);
+        self.cleared = true;
         let cleared = match heard_at.and_then(|leg| self.media(leg)) {
             Some(media) if !announcing => Some(media.session.playout().clear(segment)),
             Some(_) => None,
