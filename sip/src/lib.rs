@@ -19,7 +19,8 @@ mod write;
 
 pub use endpoint::{
     Body, Config, DialogId, Endpoint, Failure, Headers, Invite, Ledger, Limits, Local, OutOfDialog, Party,
-    Policy, Refusal, ReliableProvisionals, RequestId, SessionTimerMode, SessionTimers, StatusLine,
+    Policy, Recordings, Refusal, ReliableProvisionals, RequestId, SessionTimerMode, SessionTimers,
+    StatusLine,
 };
 pub use flow::{ConnectionId, Flow, Target, Transmit, Transport};
 pub use header::{

@@ -92,6 +92,8 @@ codes! {
         "Wait for the `answered` event.";
     CallHeld, "call.held", CONFLICT, "The call is on hold already",
         "Nothing is to be done.";
+    CallListenOnly, "call.listen_only", CONFLICT, "The call is only listened to",
+        "It is a recording session (SIPREC) of another system: hold, transfer and speak there.";
     CallNotHeld, "call.not_held", CONFLICT, "The call is not on hold",
         "Nothing is to be done.";
     RecordingNotFound, "recording.not_found", NOT_FOUND, "No such recording",
@@ -287,6 +289,7 @@ impl From<CommandError> for Problem {
             CommandError::CallAlreadyEnded => Self::new(Code::CallAlreadyEnded, detail),
             CommandError::CallNotAnswered => Self::new(Code::CallNotAnswered, detail),
             CommandError::ContextNotFound => Self::new(Code::ContextNotFound, detail),
+            CommandError::CallListenOnly => Self::new(Code::CallListenOnly, detail),
             CommandError::CallHeld => Self::new(Code::CallHeld, detail),
             CommandError::CallNotHeld => Self::new(Code::CallNotHeld, detail),
             CommandError::NotRecorded => Self::new(Code::RecordingNotFound, detail),
@@ -395,6 +398,7 @@ mod tests {
             CommandError::CallNotAnswered,
             CommandError::NotRecorded,
             CommandError::RecordingOff,
+            CommandError::CallListenOnly,
             CommandError::CallHeld,
             CommandError::ContextNotFound,
             CommandError::CallNotHeld,

@@ -149,6 +149,7 @@ impl Call {
         account: Arc<Account>,
         run: Run,
     ) -> Result<(), CommandError> {
+        self.may_be_spoken_to()?;
         match self.state {
             State::Talking { .. } => {}
             State::Ringing { .. } | State::Opening { .. } | State::Calling { .. } | State::Confirming

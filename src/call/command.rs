@@ -448,6 +448,9 @@ pub enum CommandError {
     /// It does not wait.
     #[error("the call is not on hold")]
     CallNotHeld,
+    /// Others speak there, and whoever records them sends us what they say.
+    #[error("the call is a recording session: nobody there can be spoken to or handed on")]
+    CallListenOnly,
     /// Nothing is recorded.
     #[error("the call is not being recorded")]
     NotRecorded,
@@ -586,6 +589,7 @@ impl CommandError {
             Self::CallHeld => "call.held",
             Self::ContextNotFound => "context.not_found",
             Self::CallNotHeld => "call.not_held",
+            Self::CallListenOnly => "call.listen_only",
             Self::NotRecorded => "recording.not_found",
             Self::RecordingOff => "recording.off",
             Self::ProviderNotFound => "provider.not_found",

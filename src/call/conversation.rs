@@ -78,7 +78,7 @@ impl Call {
         }
     }
 
-    fn hold_changed(&mut self, hands: &mut Hands<'_>, held: bool) {
+    pub(super) fn hold_changed(&mut self, hands: &mut Hands<'_>, held: bool) {
         let (what, event) = if held {
             ("held by the far end", EngineEvent::Held)
         } else {
@@ -94,6 +94,9 @@ impl Call {
 
     /// A new offer, or none, inside the dialog.
     pub(super) fn reinvited(&mut self, hands: &mut Hands<'_>, request: &sip::Message) {
+        if self.siprec.is_some() {
+            return self.lines_reoffered(hands, request);
+        }
         match self.leg.reoffered(hands, request) {
             Ok(Reoffered::Negotiated(negotiated)) => {
                 self.milestone(hands, Layer::Signalling, "re-invite answered", None);
@@ -118,6 +121,9 @@ impl Call {
         request: &sip::Message,
         flow: sip::Flow,
     ) {
+        if self.siprec.is_some() {
+            return self.listening_taken_over(hands, dialog, request, flow);
+        }
         let is_talking = match self.state {
             State::Talking { .. } | State::Announcing { .. } | State::Draining { .. } => true,
             State::Ringing { .. }
@@ -176,6 +182,9 @@ impl Call {
         id: sip::RequestId,
         request: &sip::Message,
     ) {
+        if self.siprec.is_some() {
+            return self.lines_offered_early(hands, id, request);
+        }
         let answered = match self.leg.negotiator.as_mut() {
             Some(negotiator) => negotiator.handle_offer(&super::inbound::description(request)),
             None => Err(media::SdpError::NoOffer),
@@ -215,6 +224,9 @@ impl Call {
 
     /// The session timer was refreshed. A re-INVITE of ours for it has offered what holds; the answer may say something new.
     pub(super) fn refreshed(&mut self, hands: &mut Hands<'_>, message: &sip::Message) {
+        if self.siprec.is_some() {
+            return self.listening_refreshed(hands, message);
+        }
         let by = if message.status().is_some() { "by us" } else { "by the far end" };
         self.milestone(hands, Layer::Signalling, "session refreshed", Some(by.to_owned()));
         match self.leg.refreshed(message) {
@@ -514,7 +526,9 @@ impl Call {
 
     /// A human has the caller, or somebody is being asked to take them: the engine's end is not the call's.
     pub(super) fn is_others_business(&self) -> bool {
-        self.story.is_answered() && (self.transfer.is_some() || self.joined().next().is_some())
+        let listens = self.siprec.is_some() && matches!(self.state, State::Confirming);
+        let is_answered = self.story.is_answered();
+        listens || (is_answered && (self.transfer.is_some() || self.joined().next().is_some()))
     }
 
     /// It has said all it wants to say in a call that goes on without it. Its last words are still played.
@@ -634,6 +648,7 @@ impl Call {
         hands: &mut Hands<'_>,
         digits: Vec<media::Digit>,
     ) -> Result<(), CommandError> {
+        self.may_be_spoken_to()?;
         match self.state {
             State::Talking { .. } => {}
             State::Ringing { .. } | State::Confirming | State::Opening { .. } | State::Calling { .. } => {

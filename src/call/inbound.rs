@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::admission::without_humans;
 use super::application::Application;
 use super::context::Context;
 use super::engine::{EngineEvent, EngineFailure};
@@ -38,6 +39,11 @@ impl Call {
     pub(super) fn arrive(hands: &mut Hands<'_>, arrival: Arrival<'_>) -> Self {
         let Arrival { id, dialog, request, flow, provider, engine, mode, handling, webhook_url, application } =
             arrival;
+        let listens = provider.trunk.policy.records(request);
+        let (mode, handling) = match listens {
+            true => (Mode::Assist, Arc::new(without_humans(&handling))),
+            false => (mode, handling),
+        };
         let record = CallRecord {
             tenant: provider.tenant.clone(),
             view: view(hands, id, request, flow, &provider, &engine, mode),
@@ -49,7 +55,7 @@ impl Call {
         let give_up = hands.now + engine.connect_timeout + engine.accept_timeout;
         let mut call =
             Self::new(story, provider, engine, handling, State::Ringing { give_up }, Some(dialog), hands);
-        if application.is_some() {
+        if application.is_some() && !listens {
             call.link = Link::Gone;
             call.application = application;
             call.story.change(hands.outputs, |view| view.engine = None);
@@ -58,6 +64,9 @@ impl Call {
         call.headers = shown_headers(request, &call.provider.trunk);
         call.offer = request.session_description().ok().flatten();
         call.milestone(hands, Layer::Signalling, "invite received", Some(format!("from {}", flow.peer)));
+        if listens {
+            call.begin_listening(hands, request, flow);
+        }
         call.story.tell(hands.now, hands.outputs, EventKind::InboundRinging, telling::raw(request));
         call
     }
@@ -101,7 +110,7 @@ impl Call {
         }
     }
 
-    fn ring(&mut self, hands: &mut Hands<'_>) {
+    pub(super) fn ring(&mut self, hands: &mut Hands<'_>) {
         if let Some(dialog) = self.leg.dialog {
             hands.endpoint.ring(hands.now, dialog, sip::StatusCode::RINGING, Vec::new(), None);
         }
@@ -147,7 +156,9 @@ impl Call {
         };
         self.state = State::Confirming;
         hands.endpoint.accept(hands.now, dialog, Vec::new(), Some(sip::Body::sdp(description)));
-        if let Some(negotiated) = self.leg.negotiated.take() {
+        if self.siprec.is_some() {
+            self.lines_negotiated(hands);
+        } else if let Some(negotiated) = self.leg.negotiated.take() {
             self.negotiated(hands, negotiated);
         }
         self.story.change(hands.outputs, |view| view.sip.code = Some(200));
@@ -199,7 +210,7 @@ impl Call {
         }
     }
 
-    fn not_acceptable(&mut self, hands: &mut Hands<'_>, error: media::SdpError) {
+    pub(super) fn not_acceptable(&mut self, hands: &mut Hands<'_>, error: media::SdpError) {
         self.milestone(hands, Layer::Media, "offer not acceptable", Some(error.to_string()));
         let raw = telling::raw_code("media.incompatible", &error.to_string());
         let headers = vec![warning(hands, error)];
@@ -290,7 +301,8 @@ impl Call {
     /// Audio may flow before the answer: 183 with the session description.
     pub(super) fn early_media(&mut self, hands: &mut Hands<'_>) {
         let State::Ringing { .. } = self.state else { return };
-        let (Some(dialog), Some(answer)) = (self.leg.dialog, self.leg.answer.clone()) else {
+        let answer = self.leg.answer.clone().filter(|_| self.siprec.is_none());
+        let (Some(dialog), Some(answer)) = (self.leg.dialog, answer) else {
             return self.refuse_engine(
                 hands,
                 None,

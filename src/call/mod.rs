@@ -46,6 +46,7 @@ mod registration;
 mod resumption;
 mod rules;
 mod settings;
+mod siprec;
 mod standby;
 mod strangers;
 mod table;

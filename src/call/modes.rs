@@ -140,6 +140,9 @@ impl Call {
     }
 
     fn wanted_route(&self) -> Route {
+        if let Some(route) = self.listening_route() {
+            return route;
+        }
         let caller = self.leg.id;
         if self.on_hold {
             return Route { engine_to: None, engine_hears: Vec::new(), hears: Vec::new(), muted: Vec::new() };

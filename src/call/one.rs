@@ -36,6 +36,7 @@ use super::record::Layer;
 use super::reference::References;
 use super::resumption::{Resumption, Returns};
 use super::settings::{Engine, Handling, Provider, Settings};
+use super::siprec::Siprec;
 use super::standby::Standby;
 use super::telling::{self, Story};
 use super::transfer::Transfer;
@@ -169,6 +170,8 @@ pub(super) struct Call {
     pub(super) headers: Vec<(String, String)>,
     /// Inbound: the offer in the INVITE.
     pub(super) offer: Option<bytes::Bytes>,
+    /// Where it is somebody else's call that is listened to.
+    pub(super) siprec: Option<Box<Siprec>>,
     pub(super) ring_timeout: Duration,
     voice_gone: bool,
     /// What the exchange has noted as this call's next deadline.
@@ -244,6 +247,7 @@ impl Call {
             caller: None,
             headers: Vec::new(),
             offer: None,
+            siprec: None,
             ring_timeout,
             voice_gone: false,
             noted: None,
@@ -341,6 +345,9 @@ impl Call {
     /// What its worker tells.
     pub(super) fn handle_voice(&mut self, hands: &mut Hands<'_>, fact: VoiceFact) {
         match fact {
+            VoiceFact::Opened { leg, port } if self.siprec.is_some() => self.line_opened(hands, leg, port),
+            VoiceFact::NotOpened { error, .. } if self.siprec.is_some() => self.no_port(hands, &error),
+            VoiceFact::Inactive { leg } if self.siprec.is_some() => self.line_silent(hands, leg),
             VoiceFact::Opened { leg, port } if leg != self.leg.id => self.party_opened(hands, leg, port),
             VoiceFact::Opened { port, .. } => self.opened(hands, port),
             VoiceFact::NotOpened { leg, error } if leg != self.leg.id => {

@@ -78,6 +78,11 @@ impl NotReached {
 }
 
 impl Party {
+    /// Somebody who is there without having been called: their voice comes over the dialog of the first leg.
+    pub(super) fn on_our_line(id: LegId, provider: std::sync::Arc<super::settings::Provider>) -> Self {
+        Self { leg: Leg::new(id, provider, None), stage: Stage::Joined, ring_timeout: Duration::ZERO }
+    }
+
     pub(super) fn is_joined(&self) -> bool {
         self.stage == Stage::Joined
     }

@@ -375,6 +375,7 @@ impl Call {
     }
 
     pub(super) fn may_transfer(&self) -> Result<(), CommandError> {
+        self.may_be_spoken_to()?;
         match self.state {
             State::Talking { .. } if self.transfer.is_none() => Ok(()),
             State::Talking { .. } => Err(CommandError::TransferUnderWay),

@@ -348,6 +348,10 @@ fn policy(section: &mut Section<'_>) -> sip::Policy {
             ..usual
         },
         reliable_provisionals: section.choice("reliable_provisionals", &RELIABLE).unwrap_or_default(),
+        recordings: match section.flag("siprec") {
+            Some(true) => sip::Recordings::Taken,
+            Some(false) | None => sip::Recordings::Refused,
+        },
     }
 }
 

@@ -385,6 +385,7 @@ fn scripted(number: &str) -> Option<CommandError> {
             allowed: "`sold`, `call back`".to_owned(),
         },
         "920" => CommandError::RecordingOff,
+        "922" => CommandError::CallListenOnly,
         "919" => CommandError::CallHeld,
         "913" => CommandError::TransferToItself,
         "914" => CommandError::ModeUnchanged,

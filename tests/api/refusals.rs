@@ -219,6 +219,7 @@ async fn what_the_calls_refuse_has_its_code() {
         (transfer(&ours, "913"), (422, "transfer.to_itself", Some("to"))),
         (transfer(&ours, "916"), (422, "announcement.not_found", Some("announce"))),
         ((play.as_str(), json!({"announcement": "919"})), (409, "call.held", None)),
+        ((play.as_str(), json!({"announcement": "922"})), (409, "call.listen_only", None)),
         ((resume.as_str(), json!({})), (409, "call.not_held", None)),
         ((play.as_str(), json!({"announcement": "916"})), (422, "announcement.not_found", Some("announce"))),
         ((mute.as_str(), json!({"who": "nobody"})), (422, "field.invalid", Some("who"))),

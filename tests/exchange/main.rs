@@ -22,6 +22,7 @@ mod resumption;
 mod rules;
 mod running;
 mod shedding;
+mod siprec;
 mod standby;
 mod stopping;
 mod switching;

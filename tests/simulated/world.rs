@@ -893,7 +893,7 @@ fn policy(seed: u64) -> sip::Policy {
         _ => sip::ReliableProvisionals::Required,
     };
     let session_timers = sip::SessionTimers { mode, ..sip::SessionTimers::default() };
-    sip::Policy { session_timers, reliable_provisionals }
+    sip::Policy { session_timers, reliable_provisionals, ..sip::Policy::default() }
 }
 
 fn settings(seed: u64) -> Arc<Settings> {

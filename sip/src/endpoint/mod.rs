@@ -55,7 +55,7 @@ pub use self::draft::{Body, Headers};
 pub use self::event::{DialogId, Event, Failure, Refusal, RequestId};
 pub use self::ledger::{Dropped, Ledger};
 pub(crate) use self::policy::supports;
-pub use self::policy::{Policy, ReliableProvisionals, SessionTimerMode, SessionTimers};
+pub use self::policy::{Policy, Recordings, ReliableProvisionals, SessionTimerMode, SessionTimers};
 pub use self::reply::StatusLine;
 pub use self::requests::{Invite, OutOfDialog};
 pub use crate::dialog::Party;

@@ -7,7 +7,7 @@ use super::reply::Reply;
 use crate::{HeaderName, Message, Method, StatusCode};
 
 /// Option tags that this endpoint has a meaning for. What else is required is refused with 420.
-const EXTENSIONS: [&str; 4] = ["100rel", "timer", "replaces", "norefersub"];
+const EXTENSIONS: [&str; 5] = ["100rel", "timer", "replaces", "norefersub", "siprec"];
 
 /// What the owner wants of one dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,6 +16,18 @@ pub struct Policy {
     pub session_timers: SessionTimers,
     /// Whether provisional responses are acknowledged.
     pub reliable_provisionals: ReliableProvisionals,
+    /// Whether calls that bring the audio of others are taken.
+    pub recordings: Recordings,
+}
+
+/// Recording sessions (RFC 7866): calls of a recorder's client, which sends us what others say and hears nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recordings {
+    /// None: refused where they are required.
+    #[default]
+    Refused,
+    /// Theirs are taken, and our Contact says that we are their server.
+    Taken,
 }
 
 /// Reliable provisional responses (RFC 3262).
@@ -79,6 +91,19 @@ impl Policy {
         EXTENSIONS.into_iter().filter(|tag| self.allows(tag)).collect::<Vec<_>>().join(", ")
     }
 
+    /// What may be asked of us before the owner has said who asks.
+    pub(crate) fn of_strangers() -> Self {
+        Self { recordings: Recordings::Taken, ..Self::default() }
+    }
+
+    /// Whether this INVITE of theirs begins a recording session (RFC 7866 §6.1.1), and we take those.
+    pub fn records(self, invite: &Message) -> bool {
+        let is_client =
+            || invite.contacts().flatten().any(|contact| contact.params().get("+sip.src").is_some());
+        self.recordings == Recordings::Taken
+            && (invite.has_token(HeaderName::Require, "siprec") || is_client())
+    }
+
     /// Whether provisional responses to this INVITE of theirs are reliable.
     pub(crate) fn rings_reliably(self, invite: &Message) -> bool {
         match self.reliable_provisionals {
@@ -92,6 +117,7 @@ impl Policy {
         match tag {
             "100rel" => self.reliable_provisionals != ReliableProvisionals::Off,
             "timer" => self.session_timers.mode != SessionTimerMode::Off,
+            "siprec" => self.recordings == Recordings::Taken,
             _ => true,
         }
     }

@@ -136,7 +136,9 @@ impl Endpoint {
         };
         let policy = match &place {
             Place::Dialog(id) => self.usages.get(id).map(|usage| usage.policy),
-            Place::Call | Place::Owner => Some(Policy::default()),
+            // Whose recordings are taken the owner says when it knows who calls.
+            Place::Call => Some(Policy::of_strangers()),
+            Place::Owner => Some(Policy::default()),
             Place::Refused(_) => None,
         };
         policy.and_then(|policy| policy.objection(request)).map_or(place, Place::Refused)

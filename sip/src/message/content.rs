@@ -56,15 +56,29 @@ impl Message {
     /// that would have to be understood. A body without Content-Type is taken for one: peers of RFC 2543 meant nothing
     /// else.
     pub fn session_description(&self) -> Result<Option<Bytes>, ContentFault> {
-        let part = Part {
+        let found = self.whole().session_description(0)?;
+        Ok(found.map(|content| self.wire.slice_ref(content)))
+    }
+
+    /// The metadata of a recording session (RFC 7866 §9) that this message carries, alone or as a part of others.
+    pub fn recording_metadata(&self) -> Option<Bytes> {
+        let found = self.whole().recording_metadata(0)?;
+        Some(self.wire.slice_ref(found))
+    }
+
+    fn whole(&self) -> Part<'_> {
+        Part {
             content_type: self.header(HeaderName::ContentType).map(|value| value.as_bytes()),
             disposition: self.header(HeaderName::ContentDisposition).map(|value| value.as_bytes()),
             encoding: self.header(HeaderName::ContentEncoding).map(|value| value.as_bytes()),
             content: &self.wire[self.index.head_end..],
-        };
-        let found = part.session_description(0)?;
-        Ok(found.map(|content| self.wire.slice_ref(content)))
+        }
     }
+}
+
+/// What an SRC tells of the calls it records, as RFC 7866 and as what came before it name it.
+fn is_recording_metadata(media_type: &MediaType) -> bool {
+    media_type.is("application/rs-metadata+xml") || media_type.is("application/rs-metadata")
 }
 
 /// A body, or a part of one, with what its headers say of it.
@@ -94,11 +108,33 @@ impl<'a> Part<'a> {
             Ok(Some(self.content))
         } else if media_type.kind.eq_ignore_ascii_case("multipart") {
             self.within(&media_type, depth)
-        } else if self.is_optional() || (depth > 0 && !self.is_required()) {
+        } else if is_recording_metadata(&media_type)
+            || self.is_optional()
+            || (depth > 0 && !self.is_required())
+        {
             Ok(None)
         } else {
             Err(ContentFault::Type)
         }
+    }
+
+    /// The first such part. Whether the body is well formed is asked elsewhere.
+    fn recording_metadata(self, depth: usize) -> Option<&'a [u8]> {
+        let is_encoded = self
+            .encoding
+            .is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+        let media_type = MediaType::parse(self.content_type?).ok().filter(|_| !is_encoded)?;
+        if is_recording_metadata(&media_type) {
+            return Some(self.content);
+        }
+        if depth == MAX_MULTIPART_DEPTH || !media_type.kind.eq_ignore_ascii_case("multipart") {
+            return None;
+        }
+        let boundary = media_type.params.get("boundary").and_then(|boundary| boundary.value())?;
+        let boundary = Some(boundary).filter(|boundary| (1..=70).contains(&boundary.len()))?;
+        Parts::of(self.content, boundary.as_bytes())
+            .map_while(Result::ok)
+            .find_map(|part| part.recording_metadata(depth + 1))
     }
 
     /// The first session description among the parts. RFC 5621 §8.4 wants parts refused that are not understood and do

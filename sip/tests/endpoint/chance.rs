@@ -337,7 +337,8 @@ impl Run {
             1 | 2 => ReliableProvisionals::Required,
             _ => ReliableProvisionals::Supported,
         };
-        Policy { session_timers: SessionTimers { mode, expires, min }, reliable_provisionals }
+        let session_timers = SessionTimers { mode, expires, min };
+        Policy { session_timers, reliable_provisionals, ..Policy::default() }
     }
 
     fn call(&mut self, node: Node) {

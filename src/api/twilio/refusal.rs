@@ -101,7 +101,8 @@ fn of_error(error: &CommandError) -> Refusal {
         | CommandError::Overloaded
         | CommandError::ProviderInboundOnly
         | CommandError::ProviderUnreachable { .. } => unavailable(),
-        CommandError::CallHeld
+        CommandError::CallListenOnly
+        | CommandError::CallHeld
         | CommandError::CallNotHeld
         | CommandError::NotRecorded
         | CommandError::RecordingOff

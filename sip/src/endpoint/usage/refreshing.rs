@@ -47,6 +47,10 @@ impl Usage {
         let Stage::Ringing(ringing) = &self.stage else { return Ok(()) };
         self.policy = policy;
         self.timer = SessionTimer::new(policy.session_timers);
+        if policy.records(ringing.request()) {
+            // RFC 7866 §6.2: it is a recorder that answers.
+            self.contact = self.contact.clone().with_param("+sip.srs", None);
+        }
         match policy.objection(ringing.request()) {
             Some(reply) => {
                 let status = reply.status();

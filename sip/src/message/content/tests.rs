@@ -98,3 +98,25 @@ proptest::proptest! {
         let _ = mixed(&body);
     }
 }
+
+/// RFC 7866 §9.1: beside the offer, or alone in an UPDATE.
+#[test]
+fn the_metadata_of_a_recording_is_found_beside_the_offer_and_is_no_offer() {
+    let told = |headers: &str, body: &str| {
+        let text = format!("INVITE sip:a@b SIP/2.0\n{headers}\n{body}").replace('\n', "\r\n");
+        let message = Message::parse(text.into(), Framing::Datagram).unwrap();
+        let text = |found: Bytes| String::from_utf8(found.to_vec()).unwrap();
+        (message.session_description().map(|found| found.map(text)), message.recording_metadata().map(text))
+    };
+    let mixed = "Content-Type: multipart/mixed;boundary=b\n";
+    let sdp = "--b\nContent-Type: application/sdp\n\nv=0\n";
+    let xml = "--b\nContent-Type: application/rs-metadata+xml\n\
+               Content-Disposition: recording-session;handling=required\n\n<recording/>\n";
+
+    let both = (Ok(Some("v=0".to_owned())), Some("<recording/>".to_owned()));
+    assert_eq!(told(mixed, &format!("{sdp}{xml}--b--")), both);
+    assert_eq!(told(mixed, &format!("{xml}{sdp}--b--")), both);
+    assert_eq!(told("c: application/rs-metadata\n", "<r/>"), (Ok(None), Some("<r/>".to_owned())));
+    assert_eq!(told(mixed, &format!("{sdp}--b--")), (Ok(Some("v=0".to_owned())), None));
+    assert_eq!(told("c: text/plain\n", "<r/>"), (Err(ContentFault::Type), None));
+}
