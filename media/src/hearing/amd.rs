@@ -47,15 +47,15 @@ impl Default for AnswerTiming {
     fn default() -> Self {
         Self {
             long: 3_450,
-            too_long: 4_250,
-            waiting: 1_700,
-            waiting_long: 1_300,
-            pause: 650,
-            latest: 3_760,
-            deadline: 3_840,
-            third: 900,
-            speaking: 700,
-            much: 2_400,
+            too_long: 4_180,
+            waiting: 1_950,
+            waiting_long: 1_100,
+            pause: 630,
+            latest: 3_780,
+            deadline: 3_860,
+            third: 1_000,
+            speaking: 710,
+            much: 2_550,
         }
     }
 }

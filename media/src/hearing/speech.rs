@@ -7,8 +7,15 @@
 //!   peak     score of whoever holds the telephone, who is louder than the television
 //!   speech   score > rest + a share of the way to peak, less of it once somebody speaks
 //! ```
-//! A beginning is decided on two loud frames, and told with the moment at which the loudest three bands began to rise; a
-//! consonant that is closed for up to 120 ms before its vowel belongs to it. An end is decided after 120 ms of quiet.
+//! A beginning is decided on two loud frames, and told with the moment at which the loudest three bands began to rise
+//! beyond what they waver by; a consonant that is closed for up to 120 ms before its vowel belongs to it. Speech begins
+//! softly: the less it stands out, the more of it went under in the noise before, so the beginning is dated back by that.
+//! An end is decided after 120 ms of quiet.
+//! ```text
+//!   loudest     usual ~~~~~~~~~~~~~~~/^^^|^^^^^^^
+//!                        |<- lead ->|    decided
+//!                      start       rise
+//! ```
 
 use super::spectrum::{BINS, HOP, Spectrum};
 
@@ -36,16 +43,25 @@ const PEAK_FALL: f32 = 0.0035;
 const REST_PACE: f32 = 0.0173;
 const REST_FADE: f32 = 0.002;
 
-/// How far the loudest three bands are above what is usual for them when they belong to the speech that follows, and how much
-/// farther where they are quiet in between. In dB of their geometric mean.
-const RISE_DB: f32 = 6.0;
-const BURST_DB: f32 = 3.0;
+/// How far the loudest three bands are above what is usual for them when they belong to the speech that follows: so many
+/// times what they waver by, and at least this; and how much farther where they are quiet in between. In dB of their
+/// geometric mean.
+const RISE_SPREADS: f32 = 3.0;
+const RISE_DB: f32 = 4.5;
+const BURST_DB: f32 = 1.5;
+
+/// The beginning is this much earlier for each dB by which they stand out less than that, and at most by that; in samples.
+const LEAD: f32 = 48.0;
+const CLEAR_DB: f32 = 20.0;
+const MOST_LEAD: f32 = 440.0;
 
 /// How long they may be quiet, in frames.
 const CLOSED: u32 = 6;
 
-/// How fast what is usual follows, a frame.
+/// How fast what is usual follows, a frame; and how old, in frames, what tells how it wavers is, so that no speech
+/// that only begins is in it.
 const USUAL_PACE: f32 = 0.03;
+const SETTLED: usize = 8;
 
 /// Frames over which the floor of a band is sought: six pieces of 12, 1.4 s.
 const PIECES: usize = 6;
@@ -83,10 +99,13 @@ pub(super) struct SpeechLevel {
     /// How loud the loudest three bands were in the last frames, the newest first, and usually without speech.
     recent: [f32; 24],
     usual: f32,
+    /// By how much they waver, the mean in dB.
+    spread: f32,
     rest: f32,
     frames: u64,
     loud: u32,
     quiet: u32,
+    /// Where the speech that goes on now began, in samples.
     start: u64,
     last_loud: u64,
     speaking: bool,
@@ -101,6 +120,7 @@ impl Default for SpeechLevel {
             peak: FIRST_PEAK_DB,
             recent: [0.0; 24],
             usual: 3.0,
+            spread: 1.5,
             rest: 1.0,
             frames: 0,
             loud: 0,
@@ -190,12 +210,16 @@ impl SpeechLevel {
         }
         self.recent.rotate_right(1);
         self.recent[0] = loudest;
+        if !self.speaking {
+            let wavers = (self.recent[SETTLED] - self.usual).abs().min(6.0);
+            self.spread += USUAL_PACE * (wavers - self.spread);
+        }
         if score > self.rest + margin {
             self.loud += 1;
             self.quiet = 0;
             if !self.speaking && self.loud >= 2 {
                 self.speaking = true;
-                self.start = self.frames.saturating_sub(1 + self.rise());
+                self.start = self.begun();
             }
             self.last_loud = self.frames;
             return None;
@@ -208,12 +232,21 @@ impl SpeechLevel {
         None
     }
 
-    /// Frames since the speech that was recognised now began.
+    /// Where the speech that was recognised now began.
+    fn begun(&self) -> u64 {
+        let rise = self.frames.saturating_sub(1 + self.rise()) * HOP as u64;
+        let clear = self.recent[0].max(self.recent[1]) - self.usual;
+        let lead = (LEAD * (CLEAR_DB - clear)).clamp(0.0, MOST_LEAD);
+        rise.saturating_sub(lead as u64)
+    }
+
+    /// Frames since the loudest bands began to rise.
     fn rise(&self) -> u64 {
+        let risen = self.usual + RISE_DB.max(RISE_SPREADS * self.spread);
         let (mut rise, mut quiet) = (0, 0);
         for (back, loudest) in (1..).zip(self.recent) {
             let burst = if quiet > 0 { BURST_DB } else { 0.0 };
-            if loudest > self.usual + RISE_DB + burst {
+            if loudest > risen + burst {
                 (rise, quiet) = (back, 0);
             } else {
                 quiet += 1;
@@ -231,7 +264,7 @@ impl SpeechLevel {
         }
         self.speaking = false;
         let hop = HOP as u64;
-        Some(SpeechSegment { start: self.start * hop, end: (self.last_loud + u64::from(HOLD)) * hop })
+        Some(SpeechSegment { start: self.start, end: (self.last_loud + u64::from(HOLD)) * hop })
     }
 
     /// Whether the newest frame was loud.
@@ -240,6 +273,6 @@ impl SpeechLevel {
     }
 
     pub(super) fn speaking_since(&self) -> Option<u64> {
-        self.speaking.then_some(self.start * HOP as u64)
+        self.speaking.then_some(self.start)
     }
 }
