@@ -50,6 +50,9 @@ const TEXTS: (f64, f64) = (60.0, 10.0);
 /// Seconds of audio that may come at once; after that a second a second, and a little for clocks that differ.
 const AUDIO: (f64, f64) = (20.0, 1.05);
 
+/// The most sessions that go on in another.
+const CONTINUED: usize = 16;
+
 /// The longest text of the platform that is kept.
 const KEPT: usize = 256;
 
@@ -92,6 +95,8 @@ pub struct HookOpen {
     pub language: Option<String>,
     /// What of the offered media is taken.
     pub channels: HookChannels,
+    /// Sessions that go on in this one.
+    pub continued: Vec<String>,
     /// What the flow has handed over.
     pub context: Context,
     /// All of it.
@@ -416,6 +421,7 @@ impl AudioHook {
             to: shortened(open.participant.dnis),
             language: open.language.map(shortened),
             channels,
+            continued: open.continued_sessions.into_iter().take(CONTINUED).map(|one| one.id).collect(),
             context: context(open.input_variables, open.participant.id),
             raw: Box::new(RawText(raw.to_owned())),
         })))
@@ -426,6 +432,11 @@ impl AudioHook {
         let length = duration(&discarded).ok_or(HookFault::Malformed("`discarded` is no length"))?;
         self.skipped = self.skipped.saturating_add(length);
         Ok(())
+    }
+
+    /// The session's name.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// What was agreed on.

@@ -35,6 +35,12 @@ pub const SECOND_LEG: LegId = LegId(FIRST_LEG.0 + 1);
 /// How long the platform waits for us to take the session, less what the way takes.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
+/// How long a platform may take to open another session for a call that goes on.
+const RENEWAL: Duration = Duration::from_secs(10);
+
+/// What a platform ends a session with that goes on in another.
+const RECONNECT: &str = "reconnect";
+
 /// What becomes of a session's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookUse {
@@ -49,6 +55,10 @@ pub enum HookUse {
 pub struct HookArrival {
     /// The provider in the path, proven.
     pub provider: ProviderKey,
+    /// The session's name.
+    pub session: String,
+    /// Sessions that go on in this one.
+    pub continued: Vec<String>,
     /// The platform's name for the conversation.
     pub conversation: String,
     /// Who calls.
@@ -114,6 +124,8 @@ pub enum HookFact {
 pub enum HookOrder {
     /// The call is taken: audio may come.
     Take,
+    /// This session ends, and the call goes on in another.
+    Renew,
     /// The call is over.
     Leave {
         /// Whether all went well.
@@ -136,8 +148,8 @@ impl Call {
         handling: Arc<Handling>,
         webhook_url: Option<String>,
     ) -> Self {
-        let HookArrival { purpose, raw, peer, .. } = &arrival;
-        let (purpose, raw, peer) = (*purpose, raw.clone(), *peer);
+        let HookArrival { purpose, raw, peer, session, .. } = &arrival;
+        let (purpose, raw, peer, session) = (*purpose, raw.clone(), *peer, session.clone());
         let record = CallRecord {
             tenant: provider.tenant.clone(),
             view: view(hands, id, arrival, &provider, &engine),
@@ -149,6 +161,7 @@ impl Call {
         let state = State::Ringing { give_up: hands.now + PATIENCE };
         let mut call = Self::without_port(story, provider, engine, handling, state, None);
         call.hooked = Some(purpose);
+        call.session = session;
         if purpose == HookUse::Listen {
             call.next_leg = SECOND_LEG.0 + 1;
         }
@@ -163,6 +176,19 @@ impl Call {
             return;
         }
         match fact {
+            HookFact::Arrived if self.renews_until.take().is_some() => {
+                hands.outputs.voice(self.id, VoiceOrder::Hook(HookOrder::Take));
+                self.milestone(hands, Layer::Signalling, "session continued", Some(self.session.clone()));
+                self.hook_paused(hands, false);
+            }
+            HookFact::Closing { reason } if reason == RECONNECT && self.is_talking() => {
+                hands.outputs.voice(self.id, VoiceOrder::Hook(HookOrder::Renew));
+                self.renews_until = Some(hands.now + RENEWAL);
+                self.milestone(hands, Layer::Signalling, "session to be continued", None);
+                self.hook_paused(hands, true);
+            }
+            // The socket of the session that has ended.
+            HookFact::Lost { .. } if self.renews_until.is_some() => {}
             HookFact::Arrived => {
                 self.let_hear(hands);
                 self.dial(hands);
@@ -194,6 +220,27 @@ impl Call {
                 );
             }
         }
+    }
+
+    /// Whether the session that arrives is this call's next one. Then it is.
+    pub(super) fn continues(&self, arrival: &HookArrival) -> bool {
+        self.renews_until.is_some()
+            && self.hooked == Some(arrival.purpose)
+            && self.provider.key == arrival.provider
+            && self.story.view().provider_call_id.as_deref() == Some(&arrival.conversation)
+            && arrival.continued.contains(&self.session)
+    }
+
+    /// The platform has not opened another session in time.
+    pub(super) fn handle_renewal_timeout(&mut self, hands: &mut Hands<'_>) {
+        if self.renews_until.is_some_and(|until| until <= hands.now) && !self.is_ending() {
+            self.renews_until = None;
+            self.hook_told(hands, HookFact::Lost { why: "it was not continued in time".to_owned() });
+        }
+    }
+
+    fn is_talking(&self) -> bool {
+        matches!(self.state, State::Talking { .. })
     }
 
     fn state_is_ringing(&self) -> bool {

@@ -140,6 +140,10 @@ pub(super) struct Call {
     pub(super) next_leg: u8,
     /// What it is for, where a platform has brought it over a websocket.
     pub(super) hooked: Option<HookUse>,
+    /// And the name of the session that it came in last.
+    pub(super) session: String,
+    /// Until when another session may go on with it, while there is none.
+    pub(super) renews_until: Option<Instant>,
     /// Who hears whom, as the worker was told.
     pub(super) route: Route,
     /// The caller hears ringback.
@@ -231,6 +235,8 @@ impl Call {
             parties: Vec::new(),
             next_leg: FIRST_LEG.0 + 1,
             hooked: None,
+            session: String::new(),
+            renews_until: None,
             route: Route::default(),
             waits: false,
             record,
@@ -296,7 +302,8 @@ impl Call {
         let answering = answering.filter(|_| !self.is_ending());
         let program = self.application.as_ref().and_then(|application| application.poll_timeout());
         let program = program.filter(|_| !self.is_ending());
-        [state, link, transfer, parties, answering, program].into_iter().flatten().min()
+        let renewal = self.renews_until.filter(|_| !self.is_ending());
+        [state, link, transfer, parties, answering, program, renewal].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, hands: &mut Hands<'_>) {
@@ -331,6 +338,7 @@ impl Call {
             self.engine_gone(hands, super::engine::EngineFailure::Timeout);
         }
         self.pursue_engine(hands);
+        self.handle_renewal_timeout(hands);
         if self.transfer.as_ref().and_then(Transfer::poll_timeout).is_some_and(|at| at <= now) {
             self.transfer_timed_out(hands);
         }

@@ -45,7 +45,9 @@ async fn welcome(opened: OpenedHook, to: mpsc::Sender<Dialled>) {
 impl Desk {
     pub(super) fn take_greeted(&mut self, greeted: Greeted) {
         let Greeted { provider, socket, open } = greeted;
-        let HookOpen { conversation, from, to, name, language, channels, mut context, raw, .. } = *open;
+        let HookOpen {
+            conversation, from, to, name, language, channels, continued, mut context, raw, ..
+        } = *open;
         for (key, value) in [("caller_name", Some(name)), ("language", language)] {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 context.merge_fields.entry(key).or_insert(value.into());
@@ -56,7 +58,19 @@ impl Desk {
             HookChannels::External => HookUse::Speak,
         };
         let peer = socket.peer;
-        let arrival = HookArrival { provider, conversation, from, to, purpose, context, raw: raw.0, peer };
+        let session = socket.hook.id().to_owned();
+        let arrival = HookArrival {
+            provider,
+            session,
+            continued,
+            conversation,
+            from,
+            to,
+            purpose,
+            context,
+            raw: raw.0,
+            peer,
+        };
         match self.exchange.handle_hook(Instant::now(), arrival) {
             Ok(call) => {
                 if self.workers.attach_hook(call, socket).is_err() {

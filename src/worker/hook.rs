@@ -41,12 +41,13 @@ pub(super) struct HookLeg {
     pub(super) seat: Seat,
     sequence: u16,
     timestamp: u32,
+    ssrc: u32,
     began: bool,
 }
 
 impl HookLeg {
-    pub(super) fn new(id: LegId, seat: Seat) -> Self {
-        Self { id, seat, sequence: 0, timestamp: 0, began: false }
+    pub(super) fn new(id: LegId, seat: Seat, ssrc: u32) -> Self {
+        Self { id, seat, sequence: 0, timestamp: 0, ssrc, began: false }
     }
 
     /// The platform has thrown away so much.
@@ -64,7 +65,7 @@ impl HookLeg {
         packet[1] = if std::mem::replace(&mut self.began, true) { 0 } else { 0x80 };
         packet[2..4].copy_from_slice(&self.sequence.to_be_bytes());
         packet[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        packet[8..12].copy_from_slice(&u32::from(self.id.0).wrapping_add(1).to_be_bytes());
+        packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         packet[RTP_HEADER..].copy_from_slice(audio);
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(HOOK_FRAME as u32);

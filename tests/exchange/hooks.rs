@@ -147,6 +147,40 @@ fn limits_hold_and_give_back_and_a_stopping_edge_takes_nothing() {
 }
 
 #[test]
+fn a_session_that_goes_on_in_another_is_one_call_and_one_that_does_not_ends_it() {
+    for (continued, goes_on) in [(true, true), (false, false)] {
+        let mut line = Line::with(with_hook(Some(1)));
+        let call = open(&mut line, HookUse::Speak).unwrap();
+        line.fact(VoiceFact::Hook(HookFact::Arrived));
+        talk(&mut line);
+        line.orders.clear();
+
+        line.fact(VoiceFact::Hook(HookFact::Closing { reason: "reconnect".to_owned() }));
+        let next = |of: &str| HookArrival {
+            session: "second".into(),
+            continued: vec![of.into()],
+            ..arrival(HookUse::Speak)
+        };
+        let stranger = line.exchange.handle_hook(line.now, next("other"));
+        let second = continued.then(|| line.exchange.handle_hook(line.now, next("first")));
+        if continued {
+            line.fact(VoiceFact::Hook(HookFact::Arrived));
+        }
+        line.pass(Duration::from_secs(11));
+
+        assert_eq!(stranger, Err(HookRefusal::Limit), "it is another call");
+        assert_eq!(second, continued.then_some(Ok(call)));
+        assert!(line.orders.iter().any(|order| matches!(order, VoiceOrder::Hook(HookOrder::Renew))));
+        assert_eq!(line.orders.contains_take(), goes_on);
+        let expected: &[EventKind] = match goes_on {
+            true => &[EventKind::InboundRinging, EventKind::Answered],
+            false => &[EventKind::InboundRinging, EventKind::Answered, EventKind::Ended],
+        };
+        assert_eq!(line.kinds(), expected);
+    }
+}
+
+#[test]
 fn who_has_the_caller_is_the_platforms_to_say() {
     let mut line = Line::with(with_hook(None));
     let call = open(&mut line, HookUse::Listen).unwrap();
@@ -183,6 +217,8 @@ fn arrival(purpose: HookUse) -> HookArrival {
     let merge_fields = [("order".to_owned(), "A-7".into())].into_iter().collect();
     HookArrival {
         provider: "hook".into(),
+        session: "first".to_owned(),
+        continued: Vec::new(),
         conversation: "conversation".to_owned(),
         from: "+15550100".to_owned(),
         to: "+15550199".to_owned(),

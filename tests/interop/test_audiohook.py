@@ -154,6 +154,32 @@ def test_a_bot_speaks_in_packets_of_200_ms_is_interrupted_and_hands_over_to_the_
     assert receiver.kinds(call) == ["inbound_ringing", "answered", "ended"]
 
 
+def test_a_session_goes_on_over_another_connection_with_the_same_engine(hooked, receiver):
+    edge, engine, session = hooked(listener)
+    said = [noise(1, seed) for seed in (6, 7, 8, 9)]
+    first = session()
+    first.open(STEREO)
+    first.wait_for("opened")
+    first.stereo(*said[:2])
+    until(lambda: len(tracks(engine.calls[0])[0].get(1, b"")) >= 8000, what="the first second")
+    first.close("reconnect")
+
+    second = session()
+    second.open(STEREO, conversation=first.conversation,
+                continuedSessions=[{"id": first.id, "serverseq": first.serverseq, "clientseq": first.seq}])
+    second.wait_for("opened")
+    second.stereo(*said[2:])
+    until(lambda: len(tracks(engine.calls[0])[0][1]) >= 16000, what="the second")
+    second.close()
+    last = receiver.last_event()
+
+    heard, _ = tracks(engine.calls[0])
+    assert heard == {0: said[0] + said[2], 1: said[1] + said[3]}
+    assert len(engine.calls) == 1 and receiver.kinds() == ["inbound_ringing", "answered", "ended"]
+    assert last["edge"]["end_reason"] == "remote_hung_up"
+    assert len(engine.calls[0].messages("type", "hold")) == 1, "and a hold between"
+
+
 def test_a_session_over_tls_is_like_any_other(hooked, certificates, receiver):
     own = {"tls_certificate": certificates.path("edge.pem"), "tls_key": {"file": certificates.path("edge.key")}}
     edge, engine, session = hooked(listener, http=own)

@@ -45,6 +45,14 @@ pub(super) struct Open {
     pub(super) language: Option<String>,
     #[serde(default)]
     pub(super) input_variables: Map<String, Value>,
+    #[serde(default)]
+    pub(super) continued_sessions: Vec<Continued>,
+}
+
+/// A session that goes on in this one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Continued {
+    pub(super) id: String,
 }
 
 /// Who is at the external end.

@@ -35,7 +35,7 @@ impl Talk {
         self.tell(
             "open",
             &format!(
-                r#"{{"organizationId":"org","conversationId":"{conversation}","participant":{participant},"media":[{media}],"language":"en-US","inputVariables":{variables}}}"#
+                r#"{{"organizationId":"org","conversationId":"{conversation}","participant":{participant},"media":[{media}],"language":"en-US","continuedSessions":[{{"id":"before","serverseq":4,"clientseq":9}}],"inputVariables":{variables}}}"#
             ),
         )
     }
@@ -83,6 +83,7 @@ fn a_session_is_opened_with_the_one_media_that_is_best() {
         (open.language.as_deref(), open.channels),
         (Some("en-US"), HookChannels::Both { external: 0 })
     );
+    assert_eq!(open.continued, ["before"]);
     assert_eq!(open.context.intent.as_deref(), Some("refund"));
     assert_eq!(open.context.contact_id.as_deref(), Some("ctc_1"));
     assert_eq!(Value::Object(open.context.merge_fields), serde_json::json!({"order": "A-7"}));

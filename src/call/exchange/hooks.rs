@@ -23,6 +23,11 @@ impl Exchange {
     }
 
     fn admit_hook(&mut self, now: Instant, arrival: HookArrival) -> Result<CallId, HookRefusal> {
+        let continued = self.calls.iter().find(|(_, call)| call.continues(&arrival)).map(|(id, _)| *id);
+        if let Some(id) = continued {
+            self.with_call(now, id, |call, _| call.session = arrival.session);
+            return Ok(id);
+        }
         if self.draining.is_some() {
             return Err(HookRefusal::Draining);
         }

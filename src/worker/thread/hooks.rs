@@ -29,6 +29,8 @@ const KEY: Duration = Duration::from_millis(160);
 
 impl Shared {
     pub(super) fn attach_hook(&mut self, now: Instant, call: &mut Call, socket: HookSocket) {
+        // One session after the other; nobody speaks in two.
+        self.close_hook(now, call);
         let HookSocket { hook, websocket, peer } = socket;
         let link = Link::new(now, websocket, &self.config.watch);
         if let Err(error) = self.poller.add(&link, Token::Hook(call.key), Interest::READ) {
@@ -130,6 +132,7 @@ impl Shared {
     pub(super) fn obey_hook(&mut self, now: Instant, call: &mut Call, order: HookOrder) {
         match order {
             HookOrder::Take => self.take_hook(now, call),
+            HookOrder::Renew => return self.close_hook(now, call),
             HookOrder::Leave { completed, info, variables } => {
                 let Some(hooked) = &mut call.hook else { return };
                 let parting = if completed { HookParting::Completed } else { HookParting::Error };
@@ -157,7 +160,7 @@ impl Shared {
             voice.open(id, NEVER);
             voice.negotiated(now, SystemTime::now(), seed, id, &agreed, &mut turn);
             let seat = self.beats.add(Due::Leg(*key, id));
-            hooked.legs.push(HookLeg::new(id, seat));
+            hooked.legs.push(HookLeg::new(id, seat, seed as u32));
         }
         self.speak(now, call);
     }
