@@ -2,6 +2,7 @@
 //! a one-file change. SRTP has its own in `media`, where the price of a packet decides.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use ring::aead;
 use ring::digest;
@@ -55,6 +56,20 @@ pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("getrandom works on every kernel we run on");
     bytes
+}
+
+/// Who this process is in DTLS handshakes: a key and a certificate made when they are first asked for. Nothing in a build
+/// without them, or where the system has no randomness.
+pub fn dtls_identity() -> Option<Arc<media::DtlsIdentity>> {
+    static IDENTITY: OnceLock<Option<Arc<media::DtlsIdentity>>> = OnceLock::new();
+    #[cfg(feature = "dtls")]
+    let make = || {
+        let made = media::DtlsIdentity::generate();
+        made.inspect_err(|error| tracing::error!(%error, "calls by DTLS-SRTP are refused")).ok()
+    };
+    #[cfg(not(feature = "dtls"))]
+    let make = || None;
+    IDENTITY.get_or_init(make).clone()
 }
 
 /// Seals what lies on disk: AES-256-GCM (NIST SP 800-38D), a fresh nonce for each value. Is never printed.

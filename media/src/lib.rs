@@ -19,6 +19,7 @@ mod comfort;
 mod conceal;
 mod correlate;
 mod digit;
+mod dtls;
 mod format;
 pub mod g711;
 pub mod g722;
@@ -41,6 +42,9 @@ pub use comfort::{COMFORT_NOISE_MAX, ComfortNoise, NoiseMeter, NoiseSource};
 pub use conceal::Concealer;
 pub use correlate::{Correlation, correlate};
 pub use digit::{Digit, NotADigit};
+pub use dtls::{
+    DtlsIdentity, DtlsRole, DtlsTerms, Fingerprint, HANDSHAKE_MAX, HANDSHAKE_PATIENCE, NoIdentity, Unsecured,
+};
 pub use format::{AudioFormat, SampleRate, UnknownRate};
 pub use jitter::{JitterBuffer, JitterCounts};
 pub use loudness::Loudness;
@@ -48,8 +52,8 @@ pub use mixer::Mixer;
 pub use playout::{Cleared, MarkResult, Played, Playout, PlayoutFact, PushError, SegmentId, TooManyMarks};
 pub use resample::Resampler;
 pub use sdp::{
-    AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negotiator, SdpError, SrtpKeys, SrtpPolicy,
-    Transport,
+    AddressFault, Alternate, Direction, LocalMedia, Negotiated, Negotiator, SdpError, SrtpKeying, SrtpKeys,
+    SrtpPolicy, Transport,
 };
 pub use session::{
     Discard, DiscardCounts, DtmfDigit, DtmfRefused, PACKET_MAX, REPORT_MAX, Session, SessionConfig,

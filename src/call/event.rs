@@ -81,6 +81,8 @@ pub enum EndReason {
     Unreachable,
     /// The two sides have no codec in common, or a session description that cannot be used.
     MediaIncompatible,
+    /// The far end encrypts, and the DTLS handshake for the keys came to nothing.
+    MediaNotSecured,
     /// A machine answered, and the call was to end then.
     MachineAnswered,
     /// A transfer failed, and it was asked to end the call then.

@@ -293,6 +293,7 @@ impl Call {
             | EndReason::Rejected
             | EndReason::Unreachable
             | EndReason::MediaIncompatible
+            | EndReason::MediaNotSecured
             | EndReason::TransferFailed
             | EndReason::NotAcknowledged
             | EndReason::EdgeShutdown

@@ -145,6 +145,9 @@ impl Leg {
                     media::SrtpKey::from_random(suite, &random)
                 });
                 negotiator.protect(policy, keys.to_vec());
+                if let Some(identity) = &self.provider.trunk.dtls {
+                    negotiator.shake_hands(identity.clone(), self.provider.trunk.srtp_keys);
+                }
             }
         }
     }

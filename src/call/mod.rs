@@ -45,6 +45,7 @@ mod reference;
 mod registration;
 mod resumption;
 mod rules;
+mod securing;
 mod settings;
 mod siprec;
 mod standby;

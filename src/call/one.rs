@@ -398,6 +398,8 @@ impl Call {
             VoiceFact::FirstPacket { from, .. } => {
                 self.milestone(hands, Layer::Media, "first packet received", Some(from.to_string()));
             }
+            VoiceFact::Secured { leg, suite } => self.secured(hands, leg, suite),
+            VoiceFact::NotSecured { leg, why } => self.not_secured(hands, leg, why),
             VoiceFact::FirstAudio { .. } => self.first_audio(hands),
             VoiceFact::Hook(fact) => self.hook_told(hands, fact),
             // Over a stream nothing is lost and everything comes in lumps: that says nothing of how it sounds.

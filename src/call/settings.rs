@@ -181,6 +181,10 @@ pub struct Trunk {
     pub codecs: Vec<media::Codec>,
     /// Whether its audio is encrypted.
     pub srtp: media::SrtpPolicy,
+    /// How the keys of our offers are agreed on.
+    pub srtp_keys: media::SrtpKeying,
+    /// Who we are in a DTLS handshake; without it there is none.
+    pub dtls: Option<Arc<media::DtlsIdentity>>,
     /// Whether our offers say that RTCP may share the port of RTP.
     pub rtcp_mux: bool,
     /// Where it may dial.
@@ -240,6 +244,8 @@ impl Trunk {
             from: None,
             codecs: media::Codec::USUAL.to_vec(),
             srtp: media::SrtpPolicy::Off,
+            srtp_keys: media::SrtpKeying::Sdes,
+            dtls: None,
             rtcp_mux: false,
             destinations: Destinations::default(),
             max_calls: None,

@@ -244,6 +244,20 @@ pub enum VoiceFact {
         /// From where.
         from: SocketAddr,
     },
+    /// The leg's DTLS handshake came to keys.
+    Secured {
+        /// The leg.
+        leg: LegId,
+        /// What protects its audio.
+        suite: media::SrtpSuite,
+    },
+    /// It did not.
+    NotSecured {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        why: media::Unsecured,
+    },
     /// The engine's first audio went out.
     FirstAudio {
         /// The leg.

@@ -48,6 +48,7 @@ pub fn status(view: &CallView) -> &'static str {
                 | EndReason::Rejected
                 | EndReason::Unreachable
                 | EndReason::MediaIncompatible
+                | EndReason::MediaNotSecured
                 | EndReason::MachineAnswered
                 | EndReason::TransferFailed
                 | EndReason::RuleHungUp

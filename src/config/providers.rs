@@ -56,6 +56,10 @@ const SRTP: [(&str, media::SrtpPolicy); 3] = [
     ("require", media::SrtpPolicy::Require),
 ];
 
+/// How the keys of our offers are agreed on.
+const SRTP_KEYS: [(&str, media::SrtpKeying); 2] =
+    [("sdes", media::SrtpKeying::Sdes), ("dtls", media::SrtpKeying::Dtls)];
+
 /// Whether provisional responses are acknowledged.
 const RELIABLE: [(&str, sip::ReliableProvisionals); 3] = [
     ("off", sip::ReliableProvisionals::Off),
@@ -176,6 +180,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
     let manners = manners(section);
     let fixed = targets.clone();
     let usual = Trunk::to(targets);
+    let srtp = section.choice("srtp", &SRTP).unwrap_or(usual.srtp);
     let trunk = Trunk {
         peers: peers.unwrap_or_default(),
         domain: section.parsed("domain", host_name),
@@ -183,7 +188,9 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         inbound_auth,
         from: section.parsed("from", |text| Ok(spelling::dialable(text).map(|()| text.to_owned())?)),
         codecs: codecs(section),
-        srtp: section.choice("srtp", &SRTP).unwrap_or(usual.srtp),
+        srtp,
+        srtp_keys: srtp_keys(section).unwrap_or(usual.srtp_keys),
+        dtls: crate::crypto::dtls_identity().filter(|_| srtp != media::SrtpPolicy::Off),
         rtcp_mux: section.flag("rtcp_mux").unwrap_or(usual.rtcp_mux),
         destinations: destinations(section),
         max_calls: section.number("max_calls", 1..=100_000).map(|calls| calls as usize),
@@ -323,6 +330,17 @@ fn inbound_auth(section: &mut Section<'_>, surroundings: &Surroundings) -> Inbou
 }
 
 /// How long to be registered at a time, if at all.
+/// In a build without handshakes there is nothing to choose.
+fn srtp_keys(section: &mut Section<'_>) -> Option<media::SrtpKeying> {
+    section.parsed("srtp_keys", |text| match SRTP_KEYS.iter().find(|(word, _)| *word == text) {
+        Some((_, media::SrtpKeying::Dtls)) if !cfg!(feature = "dtls") => {
+            Err(String::from("is not built in; write \"sdes\""))
+        }
+        Some((_, keying)) => Ok(*keying),
+        None => Err(String::from("is not known here; write \"sdes\" or \"dtls\"")),
+    })
+}
+
 fn register(section: &mut Section<'_>, has_credentials: bool, is_inbound_only: bool) -> Option<Duration> {
     let wanted = section.flag("register").unwrap_or(false);
     let expires = section.seconds("register_expires_sec", 60..=86_400).unwrap_or(Duration::from_secs(600));

@@ -143,6 +143,21 @@ fn defaults_are_those_of_the_documentation() {
 }
 
 #[test]
+fn a_trunk_says_how_the_keys_of_offers_to_it_are_agreed_on() {
+    let trunk = |lines: &str| {
+        let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings());
+        config.map(|config| config.settings.providers[&ProviderKey::from("trunk")].trunk.clone())
+    };
+
+    assert_eq!(trunk("").unwrap().srtp_keys, media::SrtpKeying::Sdes);
+    assert_eq!(trunk("srtp_keys = \"sdes\"\n").unwrap().srtp_keys, media::SrtpKeying::Sdes);
+    assert!(trunk("srtp_keys = \"zrtp\"\n").is_err());
+    assert_eq!(trunk("srtp_keys = \"dtls\"\n").is_ok(), cfg!(feature = "dtls"));
+    assert!(trunk("srtp = \"off\"\n").unwrap().dtls.is_none());
+    assert_eq!(trunk("srtp = \"prefer\"\n").unwrap().dtls.is_some(), cfg!(feature = "dtls"));
+}
+
+#[test]
 fn a_trunk_says_whether_offers_to_it_share_the_port_of_rtp_with_rtcp() {
     let shares = |lines: &str| {
         let config = Config::parse(&format!("{LEAST}{lines}"), &surroundings());

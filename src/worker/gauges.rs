@@ -23,7 +23,7 @@ type Read = fn(&Tally) -> u64;
 
 /// One worker's handles to the recorder that was installed when it began.
 pub(super) struct Gauges {
-    counters: [(Counter, Read); 23],
+    counters: [(Counter, Read); 26],
     calls: Gauge,
     engines: Gauge,
     lines: Gauge,
@@ -53,6 +53,9 @@ impl Gauges {
                 (counter("callingedge_voice_rtp_packets_sent_total"), |tally| tally.packets_to_leg),
                 (counter("callingedge_voice_datagrams_discarded_total"), |tally| tally.datagrams_discarded),
                 (counter("callingedge_voice_datagrams_forged_total"), |tally| tally.datagrams_forged),
+                (counter("callingedge_voice_datagrams_unkeyed_total"), |tally| tally.datagrams_unkeyed),
+                (counter("callingedge_voice_dtls_handshakes_total"), |tally| tally.handshakes),
+                (counter("callingedge_voice_dtls_failures_total"), |tally| tally.handshakes_failed),
                 (counter("callingedge_voice_send_errors_total"), |tally| tally.send_errors),
                 (counter("callingedge_voice_engine_mistakes_total"), |tally| tally.engine_mistakes),
                 (counter("callingedge_voice_playout_full_total"), |tally| tally.playout_full),

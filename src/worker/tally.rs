@@ -26,6 +26,12 @@ pub struct Tally {
     pub datagrams_discarded: u64,
     /// Those of them that were no SRTP of the peer.
     pub datagrams_forged: u64,
+    /// DTLS handshakes that came to keys.
+    pub handshakes: u64,
+    /// How often it was told that one did not.
+    pub handshakes_failed: u64,
+    /// Datagrams that came before the keys they needed.
+    pub datagrams_unkeyed: u64,
     /// Datagrams that the system did not take.
     pub send_errors: u64,
     /// Messages of engines that could not be understood.
@@ -65,5 +71,6 @@ impl Tally {
     pub fn count_discarded(&mut self, why: media::Discard) {
         self.datagrams_discarded += 1;
         self.datagrams_forged += u64::from(why == media::Discard::Forged);
+        self.datagrams_unkeyed += u64::from(why == media::Discard::Unkeyed);
     }
 }

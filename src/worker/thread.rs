@@ -19,6 +19,7 @@
 
 mod hooks;
 mod lines;
+mod shaking;
 
 use std::collections::HashMap;
 use std::io;
@@ -408,6 +409,7 @@ impl Shared {
             scratch: &mut self.scratch,
         };
         call.voice.handle_rtp(now, leg, from, &self.datagram[..length], congested, &mut turn);
+        self.shake(now, call, leg);
         if self.speak(now, call) > 0 {
             let kept = Instant::now().saturating_duration_since(now);
             call.voice.count_latency(kept);
@@ -483,6 +485,7 @@ impl Shared {
             scratch: &mut self.scratch,
         };
         let sent = call.voice.beat(now, leg, congested, &mut packet, &mut turn);
+        self.shake(now, call, leg);
         if let (Some(chunk), Some((to, layout))) = (call.voice.next_chunk(), &call.tape_to) {
             self.recorder.write(call.id, to, *layout, chunk, false);
         }
@@ -542,6 +545,7 @@ impl Shared {
                 {
                     leg.seat = Some(self.beats.add(Due::Leg(key, leg.id)));
                 }
+                self.shake(now, call, leg);
             }
             VoiceOrder::Tell(event) => call.voice.tell(now, &event, &mut turn),
             VoiceOrder::ResumeEngine { start, away } => call.voice.resume_engine(&start, away, &mut turn),

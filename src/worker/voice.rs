@@ -509,6 +509,16 @@ impl Voice {
         media.is_some_and(|media| media.session.shares_port())
     }
 
+    /// A datagram of a leg's DTLS handshake, and where to, from its RTP socket. Ask until there is none.
+    pub fn next_handshake(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        buffer: &mut [u8],
+    ) -> Option<(usize, SocketAddr)> {
+        self.media(leg)?.session.next_handshake(now, buffer)
+    }
+
     /// A leg's last RTCP packet.
     pub fn farewell(&mut self, now: Instant, leg: LegId, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         self.media(leg)?.session.farewell(now, buffer)
@@ -815,6 +825,14 @@ impl Voice {
                     turn.facts.push_back(VoiceFact::FirstPacket { leg, from });
                 }
                 SessionFact::Inactive => turn.facts.push_back(VoiceFact::Inactive { leg }),
+                SessionFact::Secured { suite } => {
+                    turn.tally.handshakes += 1;
+                    turn.facts.push_back(VoiceFact::Secured { leg, suite });
+                }
+                SessionFact::NotSecured(why) => {
+                    turn.tally.handshakes_failed += 1;
+                    turn.facts.push_back(VoiceFact::NotSecured { leg, why });
+                }
                 // The session follows by itself; the end of a call is said in SIP, not in RTCP.
                 SessionFact::SourceChanged { .. } | SessionFact::StreamChanged { .. } | SessionFact::Bye => {}
             }

@@ -356,6 +356,8 @@ pub(crate) fn settings() -> Settings {
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
             srtp: media::SrtpPolicy::Off,
+            srtp_keys: media::SrtpKeying::Sdes,
+            dtls: None,
             rtcp_mux: false,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,

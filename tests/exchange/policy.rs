@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Command, CommandError, Destinations, EndReason, EngineCommand, EngineEvent, EventKind, Place,
-    Provider, Settings, Tenant, VoiceFact, VoiceOrder,
+    Answer, Command, CommandError, Destinations, EndReason, EngineCommand, EngineEvent, EventKind, FIRST_LEG,
+    Place, Provider, Settings, Tenant, VoiceFact, VoiceOrder,
 };
 use sip::StatusCode;
 
@@ -145,6 +145,65 @@ fn a_call_with_keys_is_encrypted_where_the_trunk_allows_it() {
     off.ring_edge(Some(&secure));
     off.open_port();
     assert_eq!(off.refusal().0, StatusCode::NOT_ACCEPTABLE_HERE);
+}
+
+#[cfg(feature = "dtls")]
+#[test]
+fn a_call_by_a_handshake_is_answered_with_our_fingerprint_where_the_trunk_encrypts() {
+    let identity = media::DtlsIdentity::generate().unwrap();
+    let fingerprint = media::Fingerprint::of(b"the caller's");
+    let offer = format!(
+        "{}a=setup:actpass\r\na=rtcp-mux\r\na=fingerprint:{fingerprint}\r\n",
+        SDP.replace("RTP/AVP", "UDP/TLS/RTP/SAVPF")
+    );
+    let mut line = Line::with(changed(|provider| {
+        provider.trunk.srtp = media::SrtpPolicy::Prefer;
+        provider.trunk.dtls = Some(identity.clone());
+    }));
+    line.ring_edge(Some(&offer));
+    line.open_port();
+    line.fact(VoiceFact::EngineConnected);
+    line.engine_says(EngineCommand::Accept);
+
+    let agreed = line.orders.iter().find_map(|order| match order {
+        VoiceOrder::Negotiated { media, .. } => Some(media.clone()),
+        _ => None,
+    });
+    let agreed = agreed.expect("the voice is told");
+    let terms = agreed.dtls.expect("of a handshake");
+    assert_eq!((terms.role, terms.fingerprints), (media::DtlsRole::Client, vec![fingerprint]));
+    assert!(agreed.rtcp_mux && agreed.srtp.is_none());
+}
+
+#[test]
+fn a_handshake_that_fails_ends_the_call_at_once_and_one_that_lasts_after_its_time() {
+    let late = media::Unsecured::TimedOut;
+    let mut line = Line::new();
+    line.talk();
+
+    line.fact(VoiceFact::NotSecured { leg: FIRST_LEG, why: late });
+    assert_ne!(line.last().edge.end_reason, Some(EndReason::MediaNotSecured), "answered just now");
+    line.pass(media::HANDSHAKE_PATIENCE);
+    line.fact(VoiceFact::NotSecured { leg: FIRST_LEG, why: late });
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::MediaNotSecured));
+
+    let mut line = Line::new();
+    line.talk();
+    line.fact(VoiceFact::NotSecured { leg: FIRST_LEG, why: media::Unsecured::Fingerprint });
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::MediaNotSecured));
+    assert!(line.last().raw.get().contains("a=fingerprint"), "{}", line.last().raw);
+}
+
+#[test]
+fn a_handshake_that_fails_while_the_phone_rings_is_a_refusal() {
+    let mut line = Line::new();
+    line.ring_edge(Some(SDP));
+    line.open_port();
+
+    line.fact(VoiceFact::NotSecured { leg: FIRST_LEG, why: media::Unsecured::Profile });
+
+    assert_eq!(line.refusal().0, StatusCode::NOT_ACCEPTABLE_HERE);
+    assert_eq!(line.last().edge.end_reason, Some(EndReason::MediaNotSecured));
 }
 
 #[test]

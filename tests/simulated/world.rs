@@ -954,6 +954,8 @@ fn settings(seed: u64) -> Arc<Settings> {
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
             srtp: media::SrtpPolicy::Off,
+            srtp_keys: media::SrtpKeying::Sdes,
+            dtls: None,
             rtcp_mux: false,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,

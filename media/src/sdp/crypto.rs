@@ -33,6 +33,16 @@ pub enum SrtpPolicy {
     Require,
 }
 
+/// How the keys of our offers are agreed on. Offers of the peer decide for themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SrtpKeying {
+    /// In the description (SDES, RFC 4568).
+    #[default]
+    Sdes,
+    /// By a handshake on the port of RTP (DTLS-SRTP, RFC 5763).
+    Dtls,
+}
+
 /// What both sides encrypt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SrtpKeys {

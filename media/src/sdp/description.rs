@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use sdp_types::{Attribute, Connection, Media, ParserError, Session};
 
 use super::crypto::Crypto;
+use super::setup::Offered;
 use super::{AddressFault, Direction, SdpError, Transport};
 use crate::Codec;
 
@@ -34,10 +35,22 @@ pub(super) struct Stream {
     /// Numbers of telephone events, by [`EVENT_CLOCKS`].
     pub(super) telephone_events: [Option<u8>; 2],
     pub(super) ptime_ms: u16,
-    /// Whether the transport is SRTP.
-    pub(super) is_secure: bool,
+    pub(super) security: Security,
     /// Usable keys, in the peer's order; some peers write them beside plain RTP.
     pub(super) crypto: Vec<Crypto>,
+    /// What it says of a handshake; likewise.
+    pub(super) handshake: Option<Offered>,
+}
+
+/// What an audio line's transport is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Security {
+    /// RTP/AVP
+    Clear,
+    /// RTP/SAVP
+    Srtp,
+    /// UDP/TLS/RTP/SAVP
+    DtlsSrtp,
 }
 
 /// Parses a description as a whole.
@@ -81,7 +94,7 @@ impl Stream {
 
 /// Reads one audio line that is switched on.
 pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<Stream, SdpError> {
-    let is_secure = is_secure(&media.proto)?;
+    let security = security(&media.proto)?;
     let connection = media.connections.first().or(session.connection.as_ref());
     // RFC 5118 §4.9: an IPv4 address may be written as an IPv6 one.
     let address = address(connection).map_err(SdpError::Address)?.to_canonical();
@@ -109,8 +122,9 @@ pub(super) fn stream(session: &Session, media: &Media, local: IpAddr) -> Result<
         codecs: formats.codecs,
         telephone_events: formats.telephone_events,
         ptime_ms: ptime.filter(|ptime| *ptime > 0).unwrap_or(20),
-        is_secure,
+        security,
         crypto: Crypto::read(&media.attributes),
+        handshake: Offered::read(&media.attributes, &session.attributes),
     })
 }
 
@@ -201,14 +215,14 @@ fn has_digits(parameters: Option<&str>) -> bool {
     })
 }
 
-fn is_secure(proto: &str) -> Result<bool, SdpError> {
+fn security(proto: &str) -> Result<Security, SdpError> {
     let is = |name: &str| proto.eq_ignore_ascii_case(name);
     if is("RTP/AVP") || is("RTP/AVPF") {
-        Ok(false)
+        Ok(Security::Clear)
     } else if is("RTP/SAVP") || is("RTP/SAVPF") {
-        Ok(true)
+        Ok(Security::Srtp)
     } else if is("UDP/TLS/RTP/SAVP") || is("UDP/TLS/RTP/SAVPF") {
-        Err(SdpError::Transport(Transport::DtlsSrtp))
+        Ok(Security::DtlsSrtp)
     } else {
         Err(SdpError::Transport(Transport::Unknown))
     }
@@ -244,7 +258,7 @@ fn rtcp(media: &Media, address: IpAddr) -> SocketAddr {
     SocketAddr::new(own.filter(|own| !own.is_multicast()).unwrap_or(address), port)
 }
 
-fn value<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a str> {
     attributes
         .iter()
         .find(|attribute| attribute.attribute.eq_ignore_ascii_case(name))

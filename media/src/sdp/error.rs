@@ -33,6 +33,9 @@ pub enum SdpError {
     /// SRTP without a key that we could use, or in an answer with another one than offered.
     #[error("no a=crypto line can be used")]
     NoCommonCrypto,
+    /// DTLS without a fingerprint that we could check a certificate against, or without a part for us in the handshake.
+    #[error("a=fingerprint or a=setup cannot be used")]
+    NoHandshake,
     /// Audio only by a transport that we do not speak, or SRTP where it is off.
     #[error("{0} is not supported on this trunk")]
     Transport(Transport),
@@ -88,7 +91,7 @@ impl SdpError {
         match self {
             Self::NoAudio => 304,
             Self::NoCommonCodec => 305,
-            Self::Transport(_) | Self::SrtpRequired | Self::NoCommonCrypto => 302,
+            Self::Transport(_) | Self::SrtpRequired | Self::NoCommonCrypto | Self::NoHandshake => 302,
             Self::Address(AddressFault::Multicast) => 330,
             Self::Address(AddressFault::NotAnIpAddress) => 300,
             Self::Address(AddressFault::OtherFamily) => 301,

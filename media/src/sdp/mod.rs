@@ -1,7 +1,8 @@
 //! Session descriptions of one leg: RFC 8866, offered and answered by RFC 3264.
 //!
 //! One audio stream a leg. What the peer offers beside it (video, a second audio line, fax) is answered with
-//! port 0 in its place. Keys of SRTP are exchanged in `a=crypto` (RFC 4568). RTCP shares RTP's port where both sides say so (RFC 5761). Left out: bundling, ICE,
+//! port 0 in its place. Keys of SRTP are exchanged in `a=crypto` (RFC 4568), or come from a DTLS handshake that
+//! `a=fingerprint` and `a=setup` speak of (RFC 5763). RTCP shares RTP's port where both sides say so (RFC 5761). Left out: bundling, ICE,
 //! preconditions and capability negotiation, all of which a peer must be able to live without.
 
 mod crypto;
@@ -9,15 +10,16 @@ mod description;
 mod direction;
 mod error;
 mod negotiator;
+mod setup;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use crypto::{SrtpKeys, SrtpPolicy};
+pub use crypto::{SrtpKeying, SrtpKeys, SrtpPolicy};
 pub use direction::Direction;
 pub use error::{AddressFault, SdpError, Transport};
 pub use negotiator::Negotiator;
 
-use crate::Codec;
+use crate::{Codec, DtlsTerms};
 
 /// What we have to offer on one leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Negotiated {
     pub ptime_ms: u16,
     /// What RTP and RTCP are encrypted with, where they are.
     pub srtp: Option<SrtpKeys>,
+    /// The handshake that such keys come from instead.
+    pub dtls: Option<DtlsTerms>,
 }
 
 /// Another codec that may come in.
@@ -91,6 +95,7 @@ impl Negotiated {
             direction: Direction::SendRecv,
             ptime_ms: 20,
             srtp: None,
+            dtls: None,
         }
     }
 }

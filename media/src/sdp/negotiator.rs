@@ -12,14 +12,18 @@
 //! An offer of the peer while ours waits is glare: that is for SIP to refuse.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sdp_types::{Media, Session};
 
 use super::crypto::Crypto;
-use super::description::{self, EVENT_CLOCKS, Stream};
-use super::{Alternate, Direction, LocalMedia, Negotiated, SdpError, SrtpKeys, SrtpPolicy, Transport};
-use crate::{Codec, SrtpKey, SrtpSuite};
+use super::description::{self, EVENT_CLOCKS, Security, Stream};
+use super::setup::{self, Setup};
+use super::{
+    Alternate, Direction, LocalMedia, Negotiated, SdpError, SrtpKeying, SrtpKeys, SrtpPolicy, Transport,
+};
+use crate::{Codec, DtlsIdentity, DtlsTerms, SrtpKey, SrtpSuite};
 
 /// The numbers of telephone events in our offers, by clock, unless the peer has given them others before
 /// (RFC 3264 §8.3.2: a number keeps its meaning).
@@ -56,6 +60,14 @@ pub struct Negotiator {
     is_secure: Option<bool>,
     /// The keys in our last description.
     crypto: Vec<Crypto>,
+    /// How keys are offered.
+    keying: SrtpKeying,
+    /// Who we are in a handshake; without, there is none.
+    identity: Option<Arc<DtlsIdentity>>,
+    /// Whether our last description speaks of a handshake.
+    speaks_of_handshake: bool,
+    /// Of the handshake that was agreed on last.
+    terms: Option<DtlsTerms>,
 }
 
 /// Where the exchange stands; the head draws it.
@@ -83,6 +95,17 @@ struct Ours<'a> {
     direction: Direction,
     rtcp_mux: bool,
     crypto: Vec<Crypto>,
+    handshake: Option<setup::Ours>,
+}
+
+/// How an audio stream is encrypted; not at all where all of it is empty.
+#[derive(Debug, Default)]
+struct Secured {
+    srtp: Option<SrtpKeys>,
+    dtls: Option<DtlsTerms>,
+    /// Our lines in the answer.
+    crypto: Option<Crypto>,
+    handshake: Option<setup::Ours>,
 }
 
 impl Negotiator {
@@ -105,6 +128,10 @@ impl Negotiator {
             keys: Vec::new(),
             is_secure: None,
             crypto: Vec::new(),
+            keying: SrtpKeying::Sdes,
+            identity: None,
+            speaks_of_handshake: false,
+            terms: None,
         }
     }
 
@@ -115,6 +142,15 @@ impl Negotiator {
         self.keys = keys;
         if policy == SrtpPolicy::Require {
             self.lines = vec![Line::Audio { proto: String::from("RTP/SAVP") }];
+        }
+    }
+
+    /// Who we are where keys come from a handshake, and whether our own offers ask for one. To be said after [`Self::protect`].
+    pub fn shake_hands(&mut self, identity: Arc<DtlsIdentity>, keying: SrtpKeying) {
+        self.identity = Some(identity);
+        self.keying = keying;
+        if (self.srtp, keying) == (SrtpPolicy::Require, SrtpKeying::Dtls) {
+            self.lines = vec![Line::Audio { proto: String::from("UDP/TLS/RTP/SAVP") }];
         }
     }
 
@@ -147,9 +183,11 @@ impl Negotiator {
         let events = self.event_numbers.into_iter().zip(EVENT_CLOCKS);
         let events = events.filter(|(_, clock)| self.local.telephone_event && spoken(clock));
         let telephone_events = events.collect();
-        let crypto = self.offered_crypto();
+        let handshake = self.offered_handshake();
+        self.speaks_of_handshake = handshake.is_some();
+        let crypto = if handshake.is_some() { Vec::new() } else { self.offered_crypto() };
         let rtcp_mux = self.offers_mux();
-        self.describe(Ours { codecs: &codecs, telephone_events, direction, rtcp_mux, crypto })
+        self.describe(Ours { codecs: &codecs, telephone_events, direction, rtcp_mux, crypto, handshake })
     }
 
     /// The peer's offer, first or again, and the answer to it. Every `m=` line is answered in its place;
@@ -166,7 +204,7 @@ impl Negotiator {
         let (index, stream, codec, number) = self.usable(&session)?;
         let event = stream.telephone_event(codec).filter(|_| self.local.telephone_event);
         let direction = stream.direction.reversed().and(self.want);
-        let (srtp, crypto) = self.secured(&stream)?.unzip();
+        let Secured { srtp, dtls, crypto, handshake } = self.secured(&stream)?;
 
         self.exchange = Exchange::Settled;
         self.codec = Some(codec);
@@ -176,13 +214,15 @@ impl Negotiator {
         self.lines = session.medias.iter().map(Line::refused).collect();
         self.lines[index] = Line::Audio { proto: session.medias[index].proto.clone() };
 
-        self.is_secure = Some(srtp.is_some());
+        self.is_secure = Some(srtp.is_some() || dtls.is_some());
+        self.terms.clone_from(&dtls);
+        self.speaks_of_handshake = handshake.is_some();
         self.is_muxed = stream.rtcp_mux;
         let crypto = crypto.into_iter().collect();
         let telephone_events = event.into_iter().collect();
         let rtcp_mux = stream.rtcp_mux;
-        let answer =
-            self.describe(Ours { codecs: &[(codec, number)], telephone_events, direction, rtcp_mux, crypto });
+        let codecs = &[(codec, number)];
+        let answer = self.describe(Ours { codecs, telephone_events, direction, rtcp_mux, crypto, handshake });
         let negotiated = Negotiated {
             rtp: stream.rtp,
             rtcp: stream.rtcp,
@@ -196,6 +236,7 @@ impl Negotiator {
             direction,
             ptime_ms: stream.ptime_ms,
             srtp,
+            dtls,
         };
         Ok((negotiated, answer))
     }
@@ -227,11 +268,12 @@ impl Negotiator {
         let clock = event.map_or(8_000, |(_, clock)| clock);
         let mut events = self.event_numbers.into_iter().zip(EVENT_CLOCKS);
         let offered_event = events.find_map(|(number, known)| (known == clock).then_some(number));
-        let srtp = self.confirmed(&stream)?;
+        let Secured { srtp, dtls, .. } = self.confirmed(&stream)?;
 
         self.exchange = Exchange::Answered { offered };
         self.codec = Some(codec);
-        self.is_secure = Some(srtp.is_some());
+        self.is_secure = Some(srtp.is_some() || dtls.is_some());
+        self.terms.clone_from(&dtls);
         // RFC 5761 §5.1.1: what an answer says that the offer did not means nothing.
         let rtcp_mux = stream.rtcp_mux && self.offers_mux();
         self.is_muxed = rtcp_mux;
@@ -248,6 +290,7 @@ impl Negotiator {
             direction: stream.direction.reversed().and(offered),
             ptime_ms: stream.ptime_ms,
             srtp,
+            dtls,
         })
     }
 
@@ -325,56 +368,92 @@ impl Negotiator {
         Ok((stream, codec, number))
     }
 
-    /// The keys that an offered stream comes to, and our line in the answer: under the offered tag (RFC 4568 §5.1.2).
-    fn secured(&self, stream: &Stream) -> Result<Option<(SrtpKeys, Crypto)>, SdpError> {
-        match self.srtp {
-            SrtpPolicy::Off if stream.is_secure => return Err(SdpError::Transport(Transport::Srtp)),
-            SrtpPolicy::Off => return Ok(None),
-            SrtpPolicy::Prefer | SrtpPolicy::Require => {}
+    /// What encrypts an offered stream, and our line in the answer: under the offered tag (RFC 4568 §5.1.2), or our part in the
+    /// handshake.
+    fn secured(&self, stream: &Stream) -> Result<Secured, SdpError> {
+        match (self.srtp, stream.security) {
+            (SrtpPolicy::Off, Security::Clear) => return Ok(Secured::default()),
+            (SrtpPolicy::Off, Security::Srtp) => return Err(SdpError::Transport(Transport::Srtp)),
+            (SrtpPolicy::Off, Security::DtlsSrtp) => return Err(SdpError::Transport(Transport::DtlsSrtp)),
+            (SrtpPolicy::Prefer | SrtpPolicy::Require, _) => {}
         }
-        let usable = stream.crypto.iter().find_map(|theirs| Some((theirs, self.key(theirs.key.suite())?)));
-        match usable {
-            Some((theirs, ours)) => {
-                let keys = SrtpKeys { ours, theirs: theirs.key };
-                Ok(Some((keys, Crypto { tag: theirs.tag, key: ours })))
+        let written = stream.crypto.iter().filter(|_| stream.security != Security::DtlsSrtp);
+        let mut usable = written.filter_map(|theirs| Some((theirs, self.key(theirs.key.suite())?)));
+        if let Some((theirs, ours)) = usable.next() {
+            let srtp = Some(SrtpKeys { ours, theirs: theirs.key });
+            let crypto = Some(Crypto { tag: theirs.tag, key: ours });
+            return Ok(Secured { srtp, crypto, ..Secured::default() });
+        }
+        match (&self.identity, &stream.handshake) {
+            (Some(identity), Some(handshake)) => {
+                let accepted = handshake.accept(identity, self.terms.as_ref());
+                let (dtls, handshake) = accepted.ok_or(SdpError::NoHandshake)?;
+                Ok(Secured { dtls: Some(dtls), handshake: Some(handshake), ..Secured::default() })
             }
-            None if stream.is_secure => Err(SdpError::NoCommonCrypto),
-            None if self.srtp == SrtpPolicy::Require => Err(SdpError::SrtpRequired),
-            None => Ok(None),
+            (identity, _) => match (stream.security, self.srtp) {
+                (Security::DtlsSrtp, _) if identity.is_none() => {
+                    Err(SdpError::Transport(Transport::DtlsSrtp))
+                }
+                (Security::DtlsSrtp, _) => Err(SdpError::NoHandshake),
+                (Security::Srtp, _) => Err(SdpError::NoCommonCrypto),
+                (Security::Clear, SrtpPolicy::Require) => Err(SdpError::SrtpRequired),
+                (Security::Clear, SrtpPolicy::Off | SrtpPolicy::Prefer) => Ok(Secured::default()),
+            },
         }
     }
 
-    /// The keys that an answer comes to: its one line repeats the tag and the suite of one of ours (RFC 4568 §5.1.3).
-    fn confirmed(&self, stream: &Stream) -> Result<Option<SrtpKeys>, SdpError> {
+    /// What encrypts an answered stream: its one line repeats the tag and the suite of one of ours (RFC 4568 §5.1.3), or it
+    /// takes its part in the handshake.
+    fn confirmed(&self, stream: &Stream) -> Result<Secured, SdpError> {
+        let identity = self.identity.as_ref().filter(|_| self.speaks_of_handshake);
+        if let (Some(identity), Some(handshake)) = (identity, &stream.handshake) {
+            let dtls = Some(handshake.confirm(identity).ok_or(SdpError::NoHandshake)?);
+            return Ok(Secured { dtls, ..Secured::default() });
+        }
         let chosen = stream.crypto.first();
         let ours = chosen.and_then(|theirs| {
             let fits = |ours: &&Crypto| ours.tag == theirs.tag && ours.key.suite() == theirs.key.suite();
             self.crypto.iter().find(fits).map(|ours| SrtpKeys { ours: ours.key, theirs: theirs.key })
         });
-        match (ours, self.srtp) {
-            (Some(keys), _) => Ok(Some(keys)),
-            (None, SrtpPolicy::Off) if stream.is_secure => Err(SdpError::Transport(Transport::Srtp)),
-            (None, SrtpPolicy::Off) => Ok(None),
-            (None, SrtpPolicy::Prefer) if !stream.is_secure && chosen.is_none() => Ok(None),
-            (None, SrtpPolicy::Prefer) => Err(SdpError::NoCommonCrypto),
-            (None, SrtpPolicy::Require) if chosen.is_none() => Err(SdpError::SrtpRequired),
-            (None, SrtpPolicy::Require) => Err(SdpError::NoCommonCrypto),
+        match (ours, self.srtp, stream.security) {
+            (Some(keys), _, _) => Ok(Secured { srtp: Some(keys), ..Secured::default() }),
+            (None, SrtpPolicy::Off, Security::Srtp) => Err(SdpError::Transport(Transport::Srtp)),
+            (None, SrtpPolicy::Off, Security::Clear) => Ok(Secured::default()),
+            (None, _, Security::DtlsSrtp) if identity.is_some() => Err(SdpError::NoHandshake),
+            (None, _, Security::DtlsSrtp) => Err(SdpError::Transport(Transport::DtlsSrtp)),
+            (None, SrtpPolicy::Prefer, Security::Clear) if chosen.is_none() => Ok(Secured::default()),
+            (None, SrtpPolicy::Prefer, _) => Err(SdpError::NoCommonCrypto),
+            (None, SrtpPolicy::Require, _) if chosen.is_none() => Err(SdpError::SrtpRequired),
+            (None, SrtpPolicy::Require, _) => Err(SdpError::NoCommonCrypto),
         }
     }
 
-    /// What we offer keys for: all suites, unless encryption is off or was not agreed on before.
-    fn offered_crypto(&self) -> Vec<Crypto> {
-        let offers = match self.srtp {
+    /// Our part in a handshake, where an offer asks for one: as was agreed on before, else as we were told to. Whoever answers
+    /// chooses, or leaves it as it is (RFC 8842 §5.2).
+    fn offered_handshake(&self) -> Option<setup::Ours> {
+        let is_by_description = self.is_secure == Some(true) && self.terms.is_none();
+        let asks = self.terms.is_some() || (self.keying == SrtpKeying::Dtls && !is_by_description);
+        let identity = self.identity.as_ref().filter(|_| asks && self.offers_keys())?;
+        Some(setup::Ours { setup: Setup::ActPass, fingerprint: identity.fingerprint() })
+    }
+
+    /// Unless encryption is off or was not agreed on before.
+    fn offers_keys(&self) -> bool {
+        match self.srtp {
             SrtpPolicy::Off => false,
             SrtpPolicy::Prefer => self.is_secure != Some(false),
             SrtpPolicy::Require => true,
-        };
-        let keys = self.keys.iter().filter(|_| offers);
+        }
+    }
+
+    /// A key for each suite.
+    fn offered_crypto(&self) -> Vec<Crypto> {
+        let keys = self.keys.iter().filter(|_| self.offers_keys());
         (1..).zip(keys).map(|(tag, key)| Crypto { tag, key: *key }).collect()
     }
 
     fn offers_mux(&self) -> bool {
-        self.wants_mux || self.is_muxed
+        self.wants_mux || self.is_muxed || self.speaks_of_handshake
     }
 
     fn key(&self, suite: SrtpSuite) -> Option<SrtpKey> {
@@ -440,6 +519,9 @@ impl Line {
             let _ = write!(body, "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n");
         }
         ours.crypto.iter().for_each(|crypto| crypto.write(body));
+        if let Some(handshake) = ours.handshake {
+            handshake.write(body);
+        }
         if ours.rtcp_mux {
             body.push_str("a=rtcp-mux\r\n");
         }

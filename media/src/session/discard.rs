@@ -12,7 +12,7 @@ pub enum Discard {
     /// STUN, which nobody negotiated.
     #[error("STUN")]
     Stun,
-    /// DTLS, which nobody negotiated.
+    /// DTLS that nobody negotiated, or that a handshake has no use for.
     #[error("DTLS")]
     Dtls,
     /// RTCP on the RTP port, or RTP on the RTCP port.
@@ -21,6 +21,9 @@ pub enum Discard {
     /// Its tag is not one the peer made: SRTP only.
     #[error("forged packet")]
     Forged,
+    /// Before the handshake came to the keys that it needs.
+    #[error("there are no keys yet")]
+    Unkeyed,
     /// From an address that is not the peer's.
     #[error("from another source")]
     Source,
@@ -65,6 +68,8 @@ pub struct DiscardCounts {
     pub wrong_port: u64,
     /// See [`Discard::Forged`].
     pub forged: u64,
+    /// See [`Discard::Unkeyed`].
+    pub unkeyed: u64,
     /// See [`Discard::Source`].
     pub source: u64,
     /// See [`Discard::Ssrc`].
@@ -95,6 +100,7 @@ impl DiscardCounts {
             Discard::Dtls => &mut self.dtls,
             Discard::WrongPort => &mut self.wrong_port,
             Discard::Forged => &mut self.forged,
+            Discard::Unkeyed => &mut self.unkeyed,
             Discard::Source => &mut self.source,
             Discard::Ssrc => &mut self.ssrc,
             Discard::PayloadType(_) => &mut self.payload_type,
@@ -117,6 +123,7 @@ impl DiscardCounts {
             + self.dtls
             + self.wrong_port
             + self.forged
+            + self.unkeyed
             + self.source
             + self.ssrc
             + self.payload_type

@@ -19,6 +19,7 @@ mod discard;
 mod dtmf_in;
 mod dtmf_out;
 mod gaps;
+mod handshake;
 mod media_clock;
 mod protection;
 mod rtcp;
@@ -39,17 +40,19 @@ pub use statistics::Statistics;
 
 use crate::{
     AudioFormat, BEAT_MAX, Codec, Digit, Direction, Negotiated, Played, Playout, SRTCP_OVERHEAD,
-    SRTP_OVERHEAD,
+    SRTP_OVERHEAD, SrtpSuite, Unsecured,
 };
 use coding::Coding;
 use demultiplex::{Accepts, Payload, Protocol};
 use dtmf_in::{DtmfIn, EventPayload};
 use dtmf_out::DtmfOut;
 use gaps::{Gaps, Stamp};
+use handshake::Handshake;
 use media_clock::MediaClock;
 use protection::{DATAGRAM_MAX, Protection};
 use rtcp::{Kind, Rtcp, Sent};
-use source::{Source, Verdict, same};
+pub(crate) use source::same;
+use source::{Source, Verdict};
 use stream::{Place, Stream};
 use window::{Content, Frame, PAYLOAD_MAX, Wait, Window};
 
@@ -128,6 +131,13 @@ pub enum SessionFact {
     Inactive,
     /// The peer said goodbye in RTCP.
     Bye,
+    /// The DTLS handshake came to keys, and audio flows.
+    Secured {
+        /// By which it is protected.
+        suite: SrtpSuite,
+    },
+    /// It did not; audio does not flow.
+    NotSecured(Unsecured),
 }
 
 /// The RTP of one leg, both ways.
@@ -140,6 +150,7 @@ pub struct Session {
     /// RTCP shares the port of RTP.
     rtcp_mux: bool,
     protection: Option<Protection>,
+    handshake: Option<Handshake>,
 
     source: Source,
     stream: Option<Stream>,
@@ -213,13 +224,14 @@ impl Counts {
 impl Session {
     /// A session that begins at `now`.
     pub fn new(now: Instant, negotiated: &Negotiated, config: SessionConfig) -> Self {
-        Self {
+        let mut session = Self {
             start: now,
             direction: negotiated.direction,
             signalled_rtcp: negotiated.rtcp,
             signalled_rtp: negotiated.rtp,
             rtcp_mux: negotiated.rtcp_mux,
-            protection: negotiated.srtp.map(Protection::new),
+            protection: None,
+            handshake: None,
             source: Source::new(negotiated.rtp, config.learning, config.source_silence),
             stream: None,
             offset: 0,
@@ -238,7 +250,7 @@ impl Session {
             dtmf_out: DtmfOut::new(negotiated.event_clock),
             ssrc: config.ssrc,
             // RFC 3711 §3.3.1: far from the first wrap, lest a peer that misses the beginning miscounts.
-            sequence: if negotiated.srtp.is_some() {
+            sequence: if negotiated.srtp.is_some() || negotiated.dtls.is_some() {
                 config.first_sequence & 0x7FFF
             } else {
                 config.first_sequence
@@ -248,7 +260,9 @@ impl Session {
             rtcp: Rtcp::new(now, config.ssrc, config.cname, config.seed, config.wall),
             facts: VecDeque::with_capacity(FACTS),
             counts: Counts::default(),
-        }
+        };
+        session.key(now, negotiated);
+        session
     }
 
     /// Both sides agreed anew (hold, resume, another address or codec). The stream we send goes on
@@ -274,10 +288,7 @@ impl Session {
         if !same(self.signalled_rtcp, negotiated.rtcp) || self.rtcp_mux != negotiated.rtcp_mux {
             self.rtcp.learned = None;
         }
-        match (&mut self.protection, negotiated.srtp) {
-            (Some(protection), keys) => protection.renegotiate(keys),
-            (none @ None, keys) => *none = keys.map(Protection::new),
-        }
+        self.key(now, negotiated);
         self.rtcp_mux = negotiated.rtcp_mux;
         self.signalled_rtp = negotiated.rtp;
         self.signalled_rtcp = negotiated.rtcp;
@@ -390,7 +401,8 @@ impl Session {
         self.timestamp = timestamp.wrapping_add(self.codec.ticks_per_beat());
         let to = self.source.destination();
         debug_assert!(buffer.len() >= PACKET_MAX, "the buffer is shorter than PACKET_MAX");
-        if !self.direction.sends() || !is_reachable(to) || buffer.len() < PACKET_MAX {
+        let is_mute = !self.direction.sends() || self.waits_for_keys();
+        if is_mute || !is_reachable(to) || buffer.len() < PACKET_MAX {
             self.marker = true;
             return None;
         }
@@ -433,16 +445,18 @@ impl Session {
         self.write_report(now, Kind::Farewell, buffer)
     }
 
-    /// When [`Self::handle_timeout`] wants to be called next: a gap's patience, a key without an end, or the
+    /// When [`Self::handle_timeout`] wants to be called next: a gap's patience, a key without an end, a handshake's, or the
     /// inactivity. The deadline moves with every packet, so ask again after each.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let inactive = self.activity.deadline().filter(|_| self.expects_audio());
-        [self.window.deadline(), self.dtmf_in.deadline(), inactive].into_iter().flatten().min()
+        let others = [self.window.deadline(), self.dtmf_in.deadline(), self.handshake_deadline()];
+        others.into_iter().chain([inactive]).flatten().min()
     }
 
     /// Time passed. Afterwards ask [`Self::next_frame`], [`Self::next_dtmf`] and [`Self::next_fact`].
     pub fn handle_timeout(&mut self, now: Instant) {
         self.dtmf_in.handle_timeout(now);
+        self.handle_handshake_timeout(now);
         if self.expects_audio() && self.activity.deadline().is_some_and(|deadline| deadline <= now) {
             self.activity.told = true;
             self.tell(SessionFact::Inactive);
@@ -510,10 +524,13 @@ impl Session {
     }
 
     fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Discard> {
-        match Protocol::of(datagram)? {
-            Protocol::Rtp => {}
-            Protocol::Rtcp if self.rtcp_mux => return self.receive_report(now, from, datagram),
-            Protocol::Rtcp => return Err(Discard::WrongPort),
+        match Protocol::of(datagram) {
+            Ok(Protocol::Rtp) if self.waits_for_keys() => return Err(Discard::Unkeyed),
+            Ok(Protocol::Rtp) => {}
+            Ok(Protocol::Rtcp) if self.rtcp_mux => return self.receive_report(now, from, datagram),
+            Ok(Protocol::Rtcp) => return Err(Discard::WrongPort),
+            Err(Discard::Dtls) => return self.shake(now, from, datagram),
+            Err(discard) => return Err(discard),
         }
         let mut room;
         let datagram = match self.protection.as_mut().filter(|protection| protection.is_on()) {
@@ -673,6 +690,9 @@ impl Session {
         if Protocol::of(datagram)? == Protocol::Rtp {
             return Err(Discard::WrongPort);
         }
+        if self.has_no_report_keys() {
+            return Err(Discard::Unkeyed);
+        }
         let known = [self.source.destination(), self.signalled_rtp, self.signalled_rtcp];
         if known.iter().all(|known| known.ip().to_canonical() != from.ip().to_canonical()) {
             return Err(Discard::Source);
@@ -693,7 +713,7 @@ impl Session {
 
     fn write_report(&mut self, now: Instant, kind: Kind, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         let to = self.report_destination();
-        if !is_reachable(to) {
+        if !is_reachable(to) || self.has_no_report_keys() {
             return None;
         }
         let Counts { sent, octets, .. } = self.counts;

@@ -147,7 +147,7 @@ impl Source {
 }
 
 /// Scope and flow of IPv6 are no part of who somebody is, and a v4 peer on a v6 socket is still v4.
-pub(super) fn same(one: SocketAddr, other: SocketAddr) -> bool {
+pub(crate) fn same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }
 

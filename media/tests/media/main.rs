@@ -2,6 +2,9 @@
 
 #[cfg(test)]
 mod concealed;
+#[cfg(feature = "dtls")]
+#[cfg(test)]
+mod dtls;
 #[cfg(test)]
 mod g711;
 #[cfg(test)]

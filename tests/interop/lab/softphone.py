@@ -48,6 +48,7 @@ class Softphone:
             f"audio_source aufile,{microphone}", "audio_player aubridge,ear", "audio_alert aubridge,bell",
             f"ausrc_srate {self.rate}", f"auplay_srate {self.rate}", "ausrc_channels 1", "auplay_channels 1", "dtmf_mode rtp-event",
             f"module_path {MODULES}", *(f"module {name}.so" for name in ("g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp")),
+            *(["module dtls_srtp.so", "rtcp_mux yes"] if self.mediaenc == "dtls_srtp" else []),
             "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
             f"ctrl_tcp_listen 127.0.0.1:{control}", f"snd_path {directory}", "",
         ]))
