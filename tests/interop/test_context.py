@@ -4,6 +4,7 @@ import pytest
 
 from lab.edge import usual
 from lab.engine import Engine, patient
+from lab.switchboard import Switchboard
 from lab.waiting import until
 
 DESK = "+16505550100"
@@ -13,7 +14,7 @@ LARGE = {**SMALL, "merge_fields": {"story": "x" * 6000, "list": [1, {"two": 2}]}
 
 @pytest.fixture
 def edges(start_edge, receiver):
-    """Two edges, the first with the second as its trunk; and their engines."""
+    """`edges(target)`: two edges, the first with the second as its trunk where no target is given; and their engines."""
     engines = []
 
     def accepting(call):
@@ -30,11 +31,16 @@ def edges(start_edge, receiver):
 
     config = usual()
     config["providers"]["sip-main"]["pass_headers"] = ["X-CallingEdge-Context-Ref"]
-    second = edge(config)
-    config = usual()
-    config["tenants"]["acme"]["webhook_url"] = receiver.url()
-    config["providers"]["sip-main"]["target"] = f"sip:{second[0].sip['udp']};transport=udp"
-    yield *edge(config), *second
+
+    def begin(target=None):
+        second = edge(config)
+        of_first = usual()
+        of_first["tenants"]["acme"]["webhook_url"] = receiver.url()
+        target = target or second[0].sip["udp"]
+        of_first["providers"]["sip-main"] |= {"target": f"sip:{target};transport=udp", "probe_interval_sec": 0}
+        return *edge(of_first), *second
+
+    yield begin
     for engine in engines:
         engine.end()
 
@@ -48,32 +54,36 @@ def starts(engine, count):
     return found[0]
 
 
-@pytest.mark.parametrize("context", [SMALL, LARGE], ids=["in a header", "by reference"])
+def received(first, second_engine, count, context):
+    """What the second edge's engine was told; where that is a reference, what the first edge answers."""
+    start = starts(second_engine, count)
+    reference = dict(start["sip"]["headers"]).get("X-CallingEdge-Context-Ref")
+    if context is SMALL:
+        assert reference is None
+        return start["context"]
+    assert {**start["context"], "merge_fields": None} == {**told(context), "merge_fields": None}, "what fits comes by itself"
+    whole = first.ask("GET", f"/api/context/{reference}")
+    assert whole.status == 200
+    assert first.ask("GET", f"/api/context/{reference}").status == 404, "once"
+    return whole.json
+
+
+BOTH = pytest.mark.parametrize("context", [SMALL, LARGE], ids=["in a header", "by reference"])
+
+
+@BOTH
 def test_a_second_edge_gets_the_context_over_every_leg(edges, receiver, context):
-    first, first_engine, second, second_engine = edges
+    first, first_engine, _, second_engine = edges()
     call = first.place(DESK, context=context)
     assert starts(first_engine, 1)["context"] == told(context)
 
-    def received(count):
-        """What the second edge's engine was told; where that is a reference, what the first edge answers."""
-        start = starts(second_engine, count)
-        reference = dict(start["sip"]["headers"]).get("X-CallingEdge-Context-Ref")
-        if context is SMALL:
-            assert reference is None
-            return start["context"]
-        assert {**start["context"], "merge_fields": None} == {**told(context), "merge_fields": None}, "what fits comes by itself"
-        whole = first.ask("GET", f"/api/context/{reference}")
-        assert whole.status == 200
-        assert first.ask("GET", f"/api/context/{reference}").status == 404, "once"
-        return whole.json
-
-    assert received(1) == told(context)
+    assert received(first, second_engine, 1, context) == told(context)
     until(lambda: first.call(call)["status"] == "answered", what="the answer")
 
     bridged = first.ask("POST", "/api/integrations/providers/sip-main/transfer",
                         {"call_id": call, "to": {"number": "+16505550177"}, "style": "bridge"})
     assert bridged.status == 202, bridged.body
-    assert received(2) == told(context)
+    assert received(first, second_engine, 2, context) == told(context)
 
     until(lambda: "transferred" in receiver.kinds(), what="the transfer")
     first.ask("POST", "/api/integrations/providers/sip-main/wrap-up", {"call_id": call, "disposition": "done"})
@@ -81,3 +91,24 @@ def test_a_second_edge_gets_the_context_over_every_leg(edges, receiver, context)
     events = receiver.events()
     assert [event["kind"] for event in events][-1] == "ended"
     assert all(event["context"] == told(context) for event in events)
+
+
+@BOTH
+def test_a_pbx_that_obeys_a_refer_carries_the_context_to_a_second_edge(edges, receiver, context):
+    board = Switchboard({DESK: {"says": 1}}, refer="202 Accepted", notifies=["100 Trying", "200 OK"])
+    first, _, second, second_engine = edges(board.address)
+    call = first.place(DESK, context=context)
+    until(lambda: first.call(call)["status"] == "answered", what="the answer")
+
+    asked = first.ask("POST", "/api/integrations/providers/sip-main/transfer",
+                      {"call_id": call, "to": {"number": "+16505550177"}, "style": "blind"})
+    assert asked.status == 202, asked.body
+    until(lambda: board.refers, what="the REFER")
+    refer = board.refers[0]
+    carried = [name for name, _ in refer.headers if name == "User-to-User" or name.startswith("X-CallingEdge-")]
+    board.call(second.sip["udp"], "+16505550177", 2, headers="".join(f"{name}: {refer[name]}\r\n" for name in carried))
+
+    assert received(first, second_engine, 1, context) == told(context)
+    assert receiver.last_event(call)["edge"]["end_reason"] == "transferred"
+    assert all(event["context"] == told(context) for event in receiver.events(call))
+    board.end()
