@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 
 use super::commands::Unanswered;
-use crate::call::CommandError;
+use crate::call::{CommandError, Forbidden};
 use crate::store::{Scope, StoreError};
 
 /// The media type of every problem.
@@ -118,6 +118,8 @@ codes! {
         "Name one in `engine`, or give the provider a default one.";
     DestinationForbidden, "destination.forbidden", FORBIDDEN, "The provider may not dial this destination",
         "Call somebody else, or let `allow_destinations` of the provider name it as `detail` says.";
+    DestinationDoNotCall, "destination.do_not_call", FORBIDDEN, "The number is on the do-not-call list",
+        "Call somebody else; the list is the file that `do_not_call` of the provider names.";
     TransferUnsupported, "transfer.unsupported", UNPROCESSABLE_ENTITY, "The call cannot be handed over like this",
         "Leave out or change the field named in `field`.";
     TransferToItself, "transfer.to_itself", UNPROCESSABLE_ENTITY, "The target is the caller",
@@ -335,8 +337,12 @@ impl From<CommandError> for Problem {
             CommandError::LimitRate { scope: _, retry_after } => {
                 Self::new(Code::LimitCallsPerSecond, detail).later(whole_seconds(retry_after))
             }
-            CommandError::DestinationForbidden { field, problem: _ } => {
-                Self::new(Code::DestinationForbidden, detail).at(field)
+            CommandError::DestinationForbidden { field, problem } => {
+                let code = match problem {
+                    Forbidden::NotAllowed { .. } => Code::DestinationForbidden,
+                    Forbidden::DoNotCall(_) => Code::DestinationDoNotCall,
+                };
+                Self::new(code, detail).at(field)
             }
             CommandError::Overloaded => Self::new(Code::EdgeBusy, detail).later(Duration::from_secs(1)),
             CommandError::StoreBehind => Self::new(Code::EdgeStoreBehind, detail),

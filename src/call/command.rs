@@ -560,7 +560,7 @@ pub enum CommandError {
         /// When one more may come.
         retry_after: Duration,
     },
-    /// The trunk may not dial there.
+    /// The trunk may not dial there, or nobody may.
     #[error("`{field}`: {problem}")]
     DestinationForbidden {
         /// Path of the field.
@@ -610,7 +610,7 @@ impl CommandError {
             Self::IdempotencyConflict => "idempotency.conflict",
             Self::LimitCalls { .. } => "limit.calls",
             Self::LimitRate { .. } => "limit.calls_per_second",
-            Self::DestinationForbidden { .. } => "destination.forbidden",
+            Self::DestinationForbidden { problem, .. } => problem.code(),
             Self::Overloaded => "edge.busy",
             Self::StoreBehind => "edge.store_behind",
             Self::Draining => "edge.draining",

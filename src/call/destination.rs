@@ -3,6 +3,7 @@
 //! ```text
 //!   number      the longest prefix that matches decides, `deny` where both are as long
 //!   SIP URI     its host in the same way; a number before the @ has to pass as well
+//!   never       who is on the trunk's do-not-call list
 //!   no list     the countries of the trunk's own numbers, extensions, and the trunk's own hosts
 //! ```
 
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::do_not_call::DoNotCall;
 use super::settings::{NumberPattern, Route, Trunk};
 
 /// Longest number without `+` that is an extension rather than a way out of the country.
@@ -39,14 +41,34 @@ pub struct Destinations {
     pub deny: Vec<Place>,
     /// The countries of the trunk's own numbers, `+1`: what may be dialled without a list.
     pub home: Vec<String>,
+    /// Who is not called whatever else is allowed.
+    pub do_not_call: DoNotCall,
 }
 
-/// What may not be dialled, and what to write so that it may.
+/// What may not be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the provider may not dial {what}; where it should, write {entry} into its `allow_destinations`")]
-pub struct Forbidden {
-    what: String,
-    entry: String,
+pub enum Forbidden {
+    /// The operator has not allowed it: what to write so that it may be.
+    #[error("the provider may not dial {what}; where it should, write {entry} into its `allow_destinations`")]
+    NotAllowed {
+        /// The number, or the host of a SIP URI.
+        what: String,
+        /// Of `allow_destinations`.
+        entry: String,
+    },
+    /// Whoever has this number is not to be called.
+    #[error("{0} is on the provider's do-not-call list")]
+    DoNotCall(String),
+}
+
+impl Forbidden {
+    /// The stable code that the API answers and an engine reads.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAllowed { .. } => "destination.forbidden",
+            Self::DoNotCall(_) => "destination.do_not_call",
+        }
+    }
 }
 
 impl Destinations {
@@ -54,17 +76,24 @@ impl Destinations {
     pub fn permit(&self, uri: &sip::Uri, trunk: &Trunk) -> Result<(), Forbidden> {
         let number = uri.user_text().and_then(|user| number_in(&user));
         let number = number.map(|number| trunk.numbers_in.apply(&number));
-        if let Some(number) = &number
-            && !self.permits_number(number)
-        {
-            return Err(Forbidden { what: number.clone(), entry: entry_for(number) });
+        if let Some(number) = number {
+            if !self.permits_number(&number) {
+                return Err(Forbidden::NotAllowed { entry: entry_for(&number), what: number });
+            }
+            if self.do_not_call.holds(&number) {
+                return Err(Forbidden::DoNotCall(number));
+            }
         }
         match uri.host() {
             Some(host) if !self.permits_host(host, trunk) => {
-                Err(Forbidden { what: format!("SIP URIs of {host}"), entry: format!("\"sip:{host}\"") })
+                let entry = format!("\"sip:{host}\"");
+                Err(Forbidden::NotAllowed { what: format!("SIP URIs of {host}"), entry })
             }
             Some(_) => Ok(()),
-            None => Err(Forbidden { what: uri.to_string(), entry: "\"sip:example.com\"".to_owned() }),
+            None => {
+                let entry = "\"sip:example.com\"".to_owned();
+                Err(Forbidden::NotAllowed { what: uri.to_string(), entry })
+            }
         }
     }
 
@@ -187,6 +216,7 @@ mod tests {
             allow: Some(vec![number("+1"), number("+1900555"), number("+49"), number("2")]),
             deny: vec![number("+1900"), number("+49")],
             home: vec!["+33".into()],
+            ..Destinations::default()
         };
 
         for (to, may) in [
@@ -231,7 +261,7 @@ mod tests {
                 Place::Host("bad.example.org".into()),
                 Place::Network("10.0.0.77/32".parse().unwrap()),
             ],
-            home: Vec::new(),
+            ..Destinations::default()
         };
 
         for (to, may) in [
@@ -246,6 +276,23 @@ mod tests {
         ] {
             assert_eq!(destinations.permit(&uri(to), &trunk()).is_ok(), may, "{to}");
         }
+    }
+
+    #[test]
+    fn who_is_not_to_be_called_is_not_wherever_the_trunk_may_dial() {
+        let do_not_call = DoNotCall::read("+16505824074").unwrap();
+        let destinations =
+            Destinations { allow: Some(vec![Place::Anywhere]), do_not_call, ..Destinations::default() };
+
+        for to in [
+            "sip:+16505824074@10.0.0.9",
+            "sip:+1-650-582-4074@example.org",
+            "sip:%2B16505824074;x=y@a.example",
+        ] {
+            let refused = destinations.permit(&uri(to), &trunk()).unwrap_err();
+            assert_eq!(refused.code(), "destination.do_not_call", "{to}");
+        }
+        assert!(destinations.permit(&uri("sip:+16505824075@10.0.0.9"), &trunk()).is_ok());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod content;
 mod context;
 mod conversation;
 mod destination;
+mod do_not_call;
 mod engine;
 mod event;
 mod exchange;
@@ -71,6 +72,7 @@ pub use command::{
 };
 pub use context::Context;
 pub use destination::{Destinations, Forbidden, Place, country_of, home};
+pub use do_not_call::DoNotCall;
 pub use engine::{
     Dialect, DtmfMethod, EngineCommand, EngineEvent, EngineFailure, EngineStart, TransferManner,
     TransferState, TransferStep,

@@ -25,7 +25,7 @@ impl NotDialable {
     /// What an engine is told.
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Forbidden(_) => "destination.forbidden",
+            Self::Forbidden(problem) => problem.code(),
             Self::Syntax | Self::Uri | Self::NoDomain => "field.invalid",
         }
     }

@@ -13,6 +13,7 @@ mod announcement;
 mod audiohook;
 mod credentials;
 mod daemon;
+mod do_not_call;
 mod engines;
 mod example;
 mod hours;

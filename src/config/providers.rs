@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::audiohook;
 use super::daemon;
+use super::do_not_call;
 use super::manners::manners;
 use super::mistake::Problem;
 use super::names::{Named, url};
@@ -192,7 +193,7 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
         srtp_keys: srtp_keys(section).unwrap_or(usual.srtp_keys),
         dtls: crate::crypto::dtls_identity().filter(|_| srtp != media::SrtpPolicy::Off),
         rtcp_mux: section.flag("rtcp_mux").unwrap_or(usual.rtcp_mux),
-        destinations: destinations(section),
+        destinations: destinations(section, surroundings),
         max_calls: section.number("max_calls", 1..=100_000).map(|calls| calls as usize),
         calls_per_second: section.number("calls_per_second", 1..=10_000),
         ring_timeout: section.seconds("ring_timeout_sec", 1..=600).unwrap_or(usual.ring_timeout),
@@ -230,10 +231,11 @@ fn trunk(section: &mut Section<'_>, surroundings: &Surroundings) -> Option<Trunk
 }
 
 /// Where the trunk may dial, as written; what it may without a list is decided when its numbers are known.
-fn destinations(section: &mut Section<'_>) -> Destinations {
+fn destinations(section: &mut Section<'_>, surroundings: &Surroundings) -> Destinations {
     let allow = section.list("allow_destinations", place);
     let deny = section.list("deny_destinations", place).unwrap_or_default();
-    Destinations { allow, deny, home: Vec::new() }
+    let do_not_call = do_not_call::list(section, surroundings);
+    Destinations { allow, deny, home: Vec::new(), do_not_call }
 }
 
 fn place(text: &str) -> Result<Place, String> {

@@ -809,6 +809,27 @@ fn destinations_are_numbers_hosts_domains_and_networks() {
     }
 }
 
+#[test]
+fn numbers_that_are_not_to_be_called_come_from_a_file() {
+    let directory = std::env::temp_dir().join(format!("callingedge-do-not-call-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("good.txt"), "# asked us\n+16505824074\n").unwrap();
+    std::fs::write(directory.join("bad.txt"), "+16505824074\n0650\n").unwrap();
+    let with = |file: &str| {
+        let text = LEAST.replace("peers = ", &format!("do_not_call = \"{file}\"\npeers = "));
+        Config::parse(&text, &Surroundings { directory: directory.clone(), ..surroundings() })
+    };
+
+    let good = with("good.txt").unwrap();
+    let destinations = good.settings.providers[&ProviderKey::from("trunk")].trunk.destinations.clone();
+    assert!(destinations.do_not_call.holds("+16505824074"));
+    for (file, problem) in [("bad.txt", "has no number in line 2"), ("none.txt", "cannot be read")] {
+        let Err(mistakes) = with(file) else { panic!("{file} is taken") };
+        assert!(mistakes[0].to_string().contains(problem), "{mistakes:?}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// An unknown key makes a section tell all that it knows.
 #[test]
 fn the_documentation_has_every_key_of_every_section_and_no_other() {

@@ -391,6 +391,10 @@ fn scripted(number: &str) -> Option<CommandError> {
         "914" => CommandError::ModeUnchanged,
         "915" => CommandError::ModeNoHuman,
         "916" => CommandError::AnnouncementNotFound { name: "helo".to_owned(), nearest: None },
+        "921" => {
+            let problem = Forbidden::DoNotCall(format!("+{number}"));
+            CommandError::DestinationForbidden { field: "to", problem }
+        }
         "912" => CommandError::DestinationForbidden { field: "to", problem: forbidden(number) },
         _ => return None,
     })

@@ -210,6 +210,7 @@ async fn what_the_calls_refuse_has_its_code() {
         (place("910"), (503, "edge.draining", None)),
         (place("911"), (429, "limit.calls_per_second", None)),
         (place("912"), (403, "destination.forbidden", Some("to"))),
+        (place("921"), (403, "destination.do_not_call", Some("to"))),
         (transfer(&ours, "912"), (403, "destination.forbidden", Some("to"))),
         (transfer(NOBODY, "1"), (404, "call.not_found", None)),
         (transfer(&ours, "901"), (409, "call.already_ended", None)),

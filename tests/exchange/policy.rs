@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Command, CommandError, Destinations, EndReason, EngineCommand, EngineEvent, EventKind, FIRST_LEG,
+    Answer, Command, CommandError, Destinations, DoNotCall, EndReason, EngineCommand, EngineEvent, EventKind, FIRST_LEG,
     Place, Provider, Settings, Tenant, VoiceFact, VoiceOrder,
 };
 use sip::StatusCode;
@@ -21,6 +21,21 @@ fn a_provider_without_a_list_does_not_dial_another_country() {
     let Answer::Refused(error) = refused else { panic!("{refused:?}") };
     assert_eq!(error.code(), "destination.forbidden");
     assert!(error.to_string().contains("`allow_destinations`"), "{error}");
+    assert!(matches!(dialled, Answer::Placed(_)));
+    assert_eq!((line.exchange.tally().forbidden, line.exchange.tally().placed), (1, 1));
+}
+
+#[test]
+fn who_is_on_the_do_not_call_list_is_not_called() {
+    let mut line = Line::with(changed(|provider| {
+        provider.trunk.destinations.do_not_call = DoNotCall::read("+15550123").unwrap();
+    }));
+
+    let refused = line.place(r#"{"to": "+15550123"}"#, None);
+    let dialled = line.place(r#"{"to": "+15550124"}"#, None);
+
+    let Answer::Refused(error) = refused else { panic!("{refused:?}") };
+    assert_eq!(error.code(), "destination.do_not_call");
     assert!(matches!(dialled, Answer::Placed(_)));
     assert_eq!((line.exchange.tally().forbidden, line.exchange.tally().placed), (1, 1));
 }
@@ -99,7 +114,7 @@ fn denying(prefix: &str) -> Settings {
         provider.trunk.destinations = Destinations {
             allow: Some(vec![Place::Number("+1".into())]),
             deny: vec![Place::Number(prefix.into())],
-            home: Vec::new(),
+            ..Destinations::default()
         };
     })
 }
