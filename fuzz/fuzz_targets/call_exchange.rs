@@ -298,6 +298,7 @@ fn settings() -> Settings {
             from: Some("+15550000".into()),
             codecs: vec![media::Codec::Pcmu],
             srtp: media::SrtpPolicy::Off,
+            rtcp_mux: false,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
             calls_per_second: None,

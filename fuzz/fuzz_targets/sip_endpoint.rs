@@ -12,8 +12,8 @@ use sip::auth::Credentials;
 use sip::endpoint::Event;
 use sip::{
     Body, Config, ConnectionId, DialogId, Endpoint, Flow, Framing, HeaderName, Headers, Invite, Ledger,
-    Local, Message, MessageWriter, NameAddr, Policy, ReliableProvisionals, RequestId,
-    SessionTimerMode, SessionTimers, StatusCode, Target, Transport, Uri,
+    Local, Message, MessageWriter, NameAddr, Policy, Recordings, ReliableProvisionals,
+    RequestId, SessionTimerMode, SessionTimers, StatusCode, Target, Transport, Uri,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -295,5 +295,7 @@ fn policy(detail: u8) -> Policy {
         [ReliableProvisionals::Off, ReliableProvisionals::Supported, ReliableProvisionals::Required]
             [usize::from(detail / 3 % 3)];
     let expires = Duration::from_secs(90);
-    Policy { session_timers: SessionTimers { mode, expires, ..SessionTimers::default() }, reliable_provisionals }
+    let session_timers = SessionTimers { mode, expires, ..SessionTimers::default() };
+    let recordings = if detail < 128 { Recordings::Refused } else { Recordings::Taken };
+    Policy { session_timers, reliable_provisionals, recordings }
 }

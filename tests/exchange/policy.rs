@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callingedge::call::{
-    Answer, Command, CommandError, Destinations, DoNotCall, EndReason, EngineCommand, EngineEvent, EventKind, FIRST_LEG,
-    Place, Provider, Settings, Tenant, VoiceFact, VoiceOrder,
+    Answer, Command, CommandError, Destinations, DoNotCall, EndReason, EngineCommand, EngineEvent, EventKind,
+    FIRST_LEG, Place, Provider, Settings, Tenant, VoiceFact, VoiceOrder,
 };
 use sip::StatusCode;
 
