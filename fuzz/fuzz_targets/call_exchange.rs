@@ -299,6 +299,8 @@ fn settings() -> Settings {
             codecs: vec![media::Codec::Pcmu],
             srtp: media::SrtpPolicy::Off,
             rtcp_mux: false,
+            srtp_keys: media::SrtpKeying::Sdes,
+            dtls: None,
             destinations: Destinations { home: vec!["+1".into()], ..Destinations::default() },
             max_calls: None,
             calls_per_second: None,

@@ -85,6 +85,7 @@ pub enum Unsecured {
 }
 
 /// What an association has to tell.
+#[cfg_attr(not(feature = "dtls"), expect(dead_code, reason = "without a handshake nothing is told"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// From now on.
