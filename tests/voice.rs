@@ -442,6 +442,43 @@ fn two_joined_legs_hear_each_other_bit_by_bit_and_the_engine_hears_both_on_its_t
     assert_eq!(tracks, [50, 50]);
 }
 
+/// The clocks of two telephones drift apart; what is said at once arrives at once, and that is what the tracks go by.
+#[test]
+fn half_an_hour_of_two_clocks_150_ppm_apart_leaves_the_tracks_beside_each_other() {
+    const PACKETS: u64 = 90_000;
+    let mut call = Call::answered();
+    call.add_human();
+    call.route(VoiceRoute {
+        engine_to: Some(HUMAN),
+        engine_hears: vec![FIRST_LEG, HUMAN],
+        hears: Vec::new(),
+        muted: Vec::new(),
+    });
+    let begin = call.now;
+    // The caller's 20 ms are 20; the human's, who says nothing, are 20.003.
+    let people = [(FIRST_LEG, 0x20, 20_000), (HUMAN, 0xFF, 20_003)];
+    let (mut said, mut heard, mut off) = ([0_u64; 2], [0_u64; 2], 0);
+    while said[1] < PACKETS {
+        let next = usize::from(said[1] * people[1].2 < said[0] * people[0].2);
+        let (leg, code, micros) = people[next];
+        let arrival = said[next] * micros;
+        call.now = begin + Duration::from_micros(arrival);
+        call.receive(leg, 0, said[next] as u16, said[next] as u32 * 160, &[code; 160]);
+        said[next] += 1;
+        for frame in call.frames() {
+            let (header, audio) = FrameHeader::parse(&frame).unwrap();
+            let track = usize::from(header.track.to_byte());
+            assert!(audio.iter().all(|heard| *heard == people[track].1), "a silent track stays silent");
+            heard[track] += 1;
+            off = off.max((arrival / 1_000).abs_diff(header.capture_or_segment.into()));
+        }
+    }
+
+    assert_eq!(heard, said, "nothing is kept back");
+    assert_eq!(said, [PACKETS + 13, PACKETS], "that is how far the clocks are apart");
+    assert!(off <= 1, "told {off} ms off when it arrived, so two tracks are at most twice that apart");
+}
+
 #[test]
 fn what_the_engine_whispers_is_heard_by_the_human_alone_and_with_the_caller() {
     let mut call = Call::answered();
