@@ -5,6 +5,7 @@
 //!       |  ^                                                               | close_notify
 //!       |  +-- no answer to any repetition: from the beginning             v
 //!       +-- wrong certificate, no profile, alert --> [Over] <--------------+
+//!           (from another address than the signalled one: from the beginning)
 //! ```
 //!
 //! The keys outlive the association: its end after [`State::Secured`] means nothing for the audio, whose end SIP tells.
@@ -61,6 +62,8 @@ pub(crate) struct Association {
     state: State,
     /// Where its datagrams come from.
     peer: Option<SocketAddr>,
+    /// That is not the address of its description.
+    is_strange: bool,
     heard: u32,
     repeats: Repeats,
     outgoing: VecDeque<BytesMut>,
@@ -85,8 +88,18 @@ impl Association {
         let state = State::Shaking { told: now + HANDSHAKE_PATIENCE };
         let outcomes = VecDeque::with_capacity(2);
         let (repeats, outgoing) = (Repeats::default(), VecDeque::new());
-        let mut association =
-            Self { terms, config, endpoint, state, peer: None, heard: 0, repeats, outgoing, outcomes };
+        let mut association = Self {
+            terms,
+            config,
+            endpoint,
+            state,
+            peer: None,
+            is_strange: false,
+            heard: 0,
+            repeats,
+            outgoing,
+            outcomes,
+        };
         association.collect();
         Some(association)
     }
@@ -103,8 +116,9 @@ impl Association {
         self.peer
     }
 
-    /// A datagram that is DTLS by its first byte. Behind a NAT the first source counts, until the one of the description,
-    /// `signalled`, is heard.
+    /// A datagram that is DTLS by its first byte. Of a client behind a NAT the first source counts, until that of the description,
+    /// `signalled`, is heard; a server is heard where our datagrams go, `destination`. A stranger who was faster than the peer can
+    /// delay its handshake and not end it.
     ///
     /// # Errors
     /// Why it was not used.
@@ -113,20 +127,28 @@ impl Association {
         now: Instant,
         from: SocketAddr,
         signalled: SocketAddr,
+        destination: SocketAddr,
         datagram: &[u8],
     ) -> Result<(), Discard> {
-        if self.state == State::Over || self.heard >= HEARD_MAX {
-            return Err(Discard::Dtls);
-        }
         match self.peer {
+            // A client hears its answer from where it has begun.
+            _ if self.terms.role == DtlsRole::Client && !same(from, destination) => {
+                return Err(Discard::Source);
+            }
             Some(peer) if same(peer, from) => {}
             None => self.peer = Some(from),
-            Some(_) if same(from, signalled) && self.state != State::Secured => {
+            Some(_) if same(from, signalled) && matches!(self.state, State::Shaking { .. }) => {
                 self.peer = Some(from);
+                // What strangers have sent is not held against it.
+                self.heard = 0;
                 self.begin_anew(now);
             }
             Some(_) => return Err(Discard::Source),
         }
+        if self.state == State::Over || self.heard >= HEARD_MAX {
+            return Err(Discard::Dtls);
+        }
+        self.is_strange = self.terms.role == DtlsRole::Server && !same(from, signalled);
         self.heard += 1;
         if self.state != State::Secured && self.repeats.is_repeat(datagram) {
             return Ok(());
@@ -192,10 +214,10 @@ impl Association {
                 }
                 Err(why) => {
                     self.endpoint.stop(now, NOWHERE);
-                    self.fail(why);
+                    self.fail(now, why);
                 }
             },
-            EndpointEvent::PeerClosed => self.fail(Unsecured::Alert),
+            EndpointEvent::PeerClosed => self.fail(now, Unsecured::Alert),
             // Nothing is said over it.
             _ => {}
         }
@@ -217,12 +239,16 @@ impl Association {
         if self.state == State::Secured {
             self.endpoint.stop(now, NOWHERE);
         }
-        self.fail(why);
+        self.fail(now, why);
         Ok(())
     }
 
-    /// Without keys it is told why; with keys they stay.
-    fn fail(&mut self, why: Unsecured) {
+    /// Without keys it is told why; with keys they stay. What comes from elsewhere may be anybody's and proves nothing.
+    fn fail(&mut self, now: Instant, why: Unsecured) {
+        if self.is_strange && self.state != State::Secured {
+            self.peer = None;
+            return self.begin_anew(now);
+        }
         if std::mem::replace(&mut self.state, State::Over) != State::Secured {
             self.tell(Outcome::Unsecured(why));
         }
@@ -233,6 +259,8 @@ impl Association {
         if let Ok(endpoint) = begin(now, &self.config, self.terms.role) {
             self.endpoint = endpoint;
             self.repeats = Repeats::default();
+            // What the one before wanted to say was for somebody else.
+            self.outgoing.clear();
             self.collect();
         }
     }

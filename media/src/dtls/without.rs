@@ -28,6 +28,7 @@ impl Association {
         _now: Instant,
         _from: SocketAddr,
         _signalled: SocketAddr,
+        _destination: SocketAddr,
         _datagram: &[u8],
     ) -> Result<(), Discard> {
         match *self {}

@@ -91,9 +91,10 @@ impl Session {
 
     /// A datagram that is DTLS by its first byte.
     pub(super) fn shake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Discard> {
+        let destination = self.source.destination();
         let signalled = self.signalled_rtp;
         let association = self.handshake.as_mut().and_then(|handshake| handshake.association.as_mut());
-        let taken = association.ok_or(Discard::Dtls)?.handle(now, from, signalled, datagram);
+        let taken = association.ok_or(Discard::Dtls)?.handle(now, from, signalled, destination, datagram);
         self.hear_outcomes();
         taken
     }

@@ -242,6 +242,32 @@ fn garbage_strangers_and_a_flood_delay_no_handshake_and_end_no_call() {
     line.hear_each_other();
 }
 
+/// The port is open before the peer has spoken: whoever finds it can be faster.
+#[test]
+fn strangers_who_are_faster_than_the_peer_end_no_call() {
+    let alert = vec![21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40];
+    let closed = vec![21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 1, 0];
+    let first_word = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for datagram in [alert, closed, first_word] {
+        for caller_begins in [false, true] {
+            let mut line = Line::of(Setting { caller_begins, loss: 1.0, ..Setting::default() });
+            line.run(ms(100));
+            line.network.loss = 0.0;
+
+            for stranger in ["203.0.113.9:9", "203.0.113.10:9"] {
+                for _ in 0..300 {
+                    for leg in &mut line.legs {
+                        let _ = leg.session.handle_rtp(line.now, stranger.parse().unwrap(), &datagram);
+                    }
+                }
+            }
+
+            line.until_secured(ms(5_000));
+            line.hear_each_other();
+        }
+    }
+}
+
 #[test]
 fn forged_packets_are_counted_as_with_any_keys() {
     let mut line = Line::of(Setting::default());
